@@ -1,0 +1,33 @@
+"""Watch a calorimeter: read occupancy, learn what normal is, name what fails.
+
+Importing this package loads nothing heavy; the verbs of the command line are resolved on first use:
+
+>>> import calowatch
+>>> callable(calowatch.monitor)
+True
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from calowatch.evaluate.monitor import monitor
+    from calowatch.io.conversion import convert
+    from calowatch.train.fit import fit
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "convert", "fit", "monitor"]
+
+_VERBS = {
+    "convert": "calowatch.io.conversion",
+    "fit": "calowatch.train.fit",
+    "monitor": "calowatch.evaluate.monitor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a verb on first use, so that ``import calowatch`` stays cheap."""
+    if name in _VERBS:
+        return getattr(import_module(_VERBS[name]), name)
+    raise AttributeError(f"module 'calowatch' has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""Trained artefacts: save, load, and the only code from counts to scores."""

@@ -1,0 +1,1 @@
+"""What every room stands on: errors, schemas, atomic writes, provenance, progress. Knows no detector."""

@@ -1,0 +1,115 @@
+"""Write beside, then rename: a crash leaves either the old state or the new one, never half of one."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from calowatch.core.errors import ConflictError
+
+__all__ = ["atomic_directory", "atomic_file", "file_hash", "write_json"]
+
+
+def _beside(path: Path) -> Path:
+    """Return a hidden, unused name in the same folder (a rename is atomic only within one file system)."""
+    return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+
+
+def _sync(path: Path) -> None:
+    """Push a file's content to the disk, so that a full disk is noticed before the rename."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yield a scratch path beside ``path``; on success it becomes ``path``, on any error it is removed.
+
+    Parameters
+    ----------
+    path
+        The file to create or replace. Missing parent folders are made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_file(Path(folder) / "a.txt") as scratch:
+    ...         _ = scratch.write_text("whole")
+    ...     (Path(folder) / "a.txt").read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _beside(path)
+    try:
+        yield scratch
+        _sync(scratch)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_directory(path: Path | str, *, marker: str) -> Iterator[Path]:
+    """Yield a scratch folder that becomes ``path`` on success.
+
+    An existing folder is replaced only when it holds ``marker`` (a file this program writes into every such
+    folder), so that a slip of the pen never deletes somebody's data.
+
+    Parameters
+    ----------
+    path
+        The folder to create or replace.
+    marker
+        Name of the file by which a folder of ours is recognised.
+
+    Raises
+    ------
+    ConflictError
+        When ``path`` exists and is not a folder of ours.
+    """
+    path = Path(path)
+    if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise ConflictError(
+            path,
+            f"a new folder, or one written by calowatch (with a {marker})",
+            "something else, which would be lost",
+            "choose another --out",
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch, old = _beside(path), _beside(path)
+    scratch.mkdir()
+    try:
+        yield scratch
+        if path.exists():
+            path.rename(old)
+        try:
+            scratch.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write ``content`` as indented JSON, atomically; NaN and infinity are refused, since JSON has none."""
+    with atomic_file(path) as scratch:
+        scratch.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def file_hash(path: Path | str) -> str:
+    """Return the SHA-256 of a file as hexadecimal text."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,57 @@
+"""Where an artefact came from: what made it, from what, when, with which versions and seed."""
+
+import platform
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+__all__ = ["provenance"]
+
+_LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "uproot", "h5py")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def provenance(
+    verb: str,
+    *,
+    sources: Iterable[Mapping[str, Any]] = (),
+    seed: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a record, ready for JSON, of how an artefact was made.
+
+    Parameters
+    ----------
+    verb
+        The verb that made it, such as ``"fit"``.
+    sources
+        One mapping per input, usually with ``name`` and ``sha256``; names without folders, so that no path of a
+        machine travels with the artefact.
+    seed
+        Seed of the random numbers, where there were any.
+    options
+        Whatever else decides the result.
+
+    Examples
+    --------
+    >>> record = provenance("simulate occupancy", seed=7)
+    >>> record["verb"], record["seed"]
+    ('simulate occupancy', 7)
+    """
+    return {
+        "verb": verb,
+        "calowatch": _version("calowatch"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "sources": [dict(source) for source in sources],
+        "seed": seed,
+        "options": dict(options or {}),
+    }

@@ -1,0 +1,1 @@
+"""Counts and expectation to evidence, evidence to units, units to verdicts."""

@@ -1,0 +1,1 @@
+"""Detector knowledge: which channels exist in each era, what is wired to what, index conventions, conditions."""

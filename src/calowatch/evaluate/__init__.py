@@ -1,0 +1,1 @@
+"""Runs judged: monitoring, campaigns, exploration, reports."""

@@ -1,0 +1,1 @@
+"""Pure functions on scores and labels: ranking, calibration, localisation, delay."""

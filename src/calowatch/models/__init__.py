@@ -1,0 +1,1 @@
+"""What can predict an expectation, one file per model; the literal dict of names."""

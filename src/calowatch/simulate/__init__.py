@@ -1,0 +1,1 @@
+"""Make truth: occupancy with known faults, written as detector files."""

@@ -112,7 +112,7 @@ def _segmentation(era: str) -> pd.DataFrame:
         .drop(columns="order")
         .reset_index(drop=True)
     )
-    return table.astype({name: np.int16 for name in ("ieta", "iphi", "depth", "dphi")})
+    return table.astype(dict.fromkeys(("ieta", "iphi", "depth", "dphi"), np.int16))
 
 
 def segmentation(era: str) -> pd.DataFrame:

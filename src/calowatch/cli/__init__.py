@@ -1,1 +1,105 @@
-"""The command line: one verb per file, thin."""
+"""The command line: one verb per file, each a thin shell around a documented Python function.
+
+Exit codes: 0 fine, 1 failing units found and ``--fail-on-alarm`` given, 2 bad input or usage, 70 a bug of calowatch,
+130 interrupted, 141 whoever read the output stopped reading.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+from calowatch import __version__
+from calowatch.cli import frame
+from calowatch.core.errors import InputError
+
+__all__ = ["app", "main"]
+
+PROGRAM = "calowatch"
+
+EXIT_FINE = 0
+EXIT_BAD_INPUT = 2
+EXIT_BUG = 70  # EX_SOFTWARE; Python's own 1 would look like an alarm
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, what a shell reports for any other tool
+
+app = typer.Typer(
+    name=PROGRAM,
+    cls=frame.VerbGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"{PROGRAM} {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=f"Each verb has its own help with examples: {PROGRAM} VERB --help")
+def _frame(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop."),
+    ] = False,
+) -> None:
+    """Watch a calorimeter: from detector files to named failing channels, cards, modules and crates."""
+
+
+frame.mount(app)
+
+
+def _error(message: str) -> None:
+    """Print an error on stderr as the one line that the contract promises."""
+    print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    """Let nothing more be written to a closed pipe, not even by the interpreter's last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    command = get_command(app)
+    code = command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    sys.stdout.flush()
+    return code if isinstance(code, int) else EXIT_FINE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Parameters
+    ----------
+    arguments
+        What stands after the program's name; by default what the shell gave.
+
+    Examples
+    --------
+    >>> main(["--version"])  # doctest: +ELLIPSIS
+    calowatch ...
+    0
+    """
+    try:
+        return _run(arguments)
+    except InputError as error:
+        _error(str(error))
+    except typer.TyperException as error:
+        frame.show_usage_error(error, _error)
+    except frame.BrokenOutput:
+        _drop_output()
+        return EXIT_BROKEN_PIPE
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except OSError as error:  # a folder that may not be written, a full disk
+        _error(str(error))
+    except Exception:  # noqa: BLE001 - the last resort: whatever it is, 1 would be read as an alarm
+        traceback.print_exc()
+        _error(f"this is a bug in {PROGRAM} {__version__}; the lines above tell where")
+        return EXIT_BUG
+    return EXIT_BAD_INPUT

@@ -1,0 +1,75 @@
+"""What all verbs share: where they are mounted, how their help is shown, how negative numbers are read."""
+
+import re
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = ["BrokenOutput", "VerbGroup", "VerbWithNumbers", "mount", "show_usage_error"]
+
+
+class BrokenOutput(Exception):  # noqa: N818 - not an error of ours: the reader has seen enough
+    """Whoever read the output stopped reading, as ``head`` does."""
+
+
+class VerbGroup(TyperGroup):
+    """The program itself: turns a closed pipe into `BrokenOutput`, before Typer makes an exit code 1 of it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise BrokenOutput from error
+
+
+class VerbWithNumbers(TyperCommand):
+    """A verb whose arguments may be negative numbers, such as ``HE -27 33 3``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take what looks like an option but is a number as an argument; refuse any other unknown option."""
+        ctx.ignore_unknown_options = True
+        rest: list[str] = super().parse_args(ctx, args)
+        for value in _words(ctx.params.values()):
+            if value.startswith("-") and not re.fullmatch(r"-(\d+)?", value) and value in args:
+                ctx.fail(f"No such option: {value}")
+        return rest
+
+
+def _words(values: Any) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _words(value)
+
+
+def mount(app: typer.Typer) -> None:
+    """Hang every verb into the program, in the order in which help lists them."""
+    for name, cls in [
+        ("detector", VerbWithNumbers),
+        ("simulate", None),
+        ("convert", None),
+        ("fit", None),
+        ("monitor", None),
+        ("demo", None),
+    ]:
+        try:
+            module = import_module(f"calowatch.cli.{name}")
+        except ModuleNotFoundError:
+            continue
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name, cls=cls)(getattr(module, name))
+
+
+def show_usage_error(error: typer.TyperException, show: Callable[[str], None]) -> None:
+    """Print a wrong use of the command line as one line; where nothing was asked, Typer has shown the help."""
+    message = error.format_message().strip().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if message:
+        show(f"{message}. Fix: see {context.command_path} --help" if context else message)

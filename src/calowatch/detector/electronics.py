@@ -36,6 +36,10 @@ _HF_FED = 1118
 _HO_CRATE = np.array([23, 27, 26, 38])
 # A box of HF has nine cards in a row along iphi; the slots between them are not used by channels.
 _HF_CARD = np.array([3, 4, 5, 6, 10, 11, 12, 13, 14])
+# Which of three pairs of towers a cell of abs(ieta) 29..41 belongs to, on a card with the wide cell 40 and its inner
+# neighbour, and on one with 41 and its neighbour. A pair has two fibres, one of depths 1 and 4, one of 2 and 3.
+_HF_PAIR_40 = np.array([2, 1, 2, 0, 1, 0, 2, 1, 2, 0, 1, 0, BLANK])
+_HF_PAIR_41 = np.array([1, 2, 0, 2, 0, 1, 1, 2, 0, 2, 1, BLANK, 0])
 
 # The fibres 1..8 of an HE readout module, as "abs(ieta):depths". Towers up to 20 are 5 degrees wide. Beyond, cells
 # are 10 degrees wide and go in turn to two modules: A B C D stand for the four towers of the module's comb in ieta.
@@ -161,7 +165,7 @@ def _barrel_back(place: _Place, rm: Ints, fibre: Ints) -> dict[str, Ints]:
 
 
 def _hf_run3(place: _Place) -> dict[str, Any]:
-    """Return box, card, crate, slot and FED of HF.
+    """Return box, card, fibre, crate, slot and FED of HF.
 
     Each odd iphi has an inner card (abs(ieta) 29-34) and an outer one (35-39, and one of the wide cells 40 and 41);
     nine cards in a row fill a box, and four iphi a board.
@@ -173,9 +177,13 @@ def _hf_run3(place: _Place) -> dict[str, Any]:
     row = 2 * card_phi + (outer == place.plus)
     position = np.where(place.plus, row % 9, 8 - row % 9)
     board = (place.iphi - 3) % 72 // 4
+    with_40 = (card_phi % 2 == 0) == place.plus
+    pair = np.where(with_40, _HF_PAIR_40[place.tower - 29], _HF_PAIR_41[place.tower - 29])
+    ends = (place.depth == 1) | (place.depth == 4)
     return {
         "rbx": row // 9 + 1,
         "card": _HF_CARD[position],
+        "fibre": 4 + pair + 3 * (ends == with_40),
         "crate": _HF_CRATE[board // 6],
         "slot": board % 6 + 1 + 6 * place.plus,
         "fed": _HF_FED + 2 * (board // 6) + place.plus,

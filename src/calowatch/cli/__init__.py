@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from typer.main import get_command
 
 from calowatch import __version__
 from calowatch.cli import frame
@@ -65,8 +64,7 @@ def _drop_output() -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    command = get_command(app)
-    code = command.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
+    code = frame.build(app).main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     sys.stdout.flush()
     return code if isinstance(code, int) else EXIT_FINE
 

@@ -104,7 +104,8 @@ def analyzer_cell(ieta_bin: IntsLike, iphi_bin: IntsLike) -> tuple[Ints, Ints]:
 
 def _outwards(subdet: npt.ArrayLike) -> Ints:
     """1 for HF, which DQM grids draw one bin further out so that it does not cover HE at ieta 29."""
-    return np.equal(np.asarray(subdet, dtype="U2"), "HF").astype(np.int64)
+    forward: Ints = np.equal(np.asarray(subdet, dtype="U2"), "HF").astype(np.int64)
+    return forward
 
 
 def dqm_index(subdet: npt.ArrayLike, ieta: IntsLike, iphi: IntsLike) -> tuple[Ints, Ints]:

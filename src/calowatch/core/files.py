@@ -12,7 +12,7 @@ from typing import Any
 
 from calowatch.core.errors import ConflictError
 
-__all__ = ["atomic_directory", "atomic_file", "file_hash", "write_json"]
+__all__ = ["atomic_directory", "atomic_file", "file_hash", "staged_files", "write_json"]
 
 
 def _beside(path: Path) -> Path:
@@ -101,6 +101,39 @@ def atomic_directory(path: Path | str, *, marker: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def staged_files(folder: Path | str) -> Iterator[Path]:
+    """Yield a scratch folder whose files move into ``folder`` once all of them are written.
+
+    Other files in ``folder`` stay. On an error nothing moves, and a folder that was not there is not made.
+
+    Parameters
+    ----------
+    folder
+        Where the files shall lie.
+
+    Raises
+    ------
+    ConflictError
+        When ``folder`` is a file.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConflictError(folder, "a folder", "a file of that name", "choose another --out")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scratch = _beside(folder.absolute())
+    scratch.mkdir()
+    try:
+        yield scratch
+        for item in sorted(path for path in scratch.rglob("*") if path.is_file()):
+            target = folder / item.relative_to(scratch)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _sync(item)
+            item.replace(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def write_json(path: Path | str, content: Any) -> None:

@@ -128,7 +128,7 @@ def check_occupancy(occupancy: xr.Dataset) -> xr.Dataset:
     most = counts.max(axis=1)
     over = np.flatnonzero((events != UNKNOWN_EVENTS) & (most > events))
     if over.size:
-        row = int(over[0])
+        row = over[0]
         raise CountsError(
             where,
             "no more digis in a channel than events",

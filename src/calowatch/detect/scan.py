@@ -1,0 +1,174 @@
+"""Likelihood ratios against the expectation, summed over units and scanned over time.
+
+For a factor f on p, a stretch of lumisections and a set of channels, the ratio of the likelihoods of the counts with
+and without the factor is the best possible statistic (Neyman and Pearson, 1933). Under the expectation its mean is
+one, so by Markov's inequality it exceeds exp(G) with probability exp(-G) at most: a p-value that holds for any
+number of events, without asymptotics, and that only has to be multiplied by the number of factors and stretches
+tried.
+
+An expectation is never exact. The healthy hypothesis is therefore the whole interval of ln(lambda) within
+`MARGIN` times ``sigma`` of the expected one, and the ratio is taken against its nearest edge: then its mean is one at
+most anywhere in the interval, and a slightly wrong expectation raises no alarm however long the run.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "DEFICITS",
+    "EXCESSES",
+    "FACTORS",
+    "MARGIN",
+    "Cells",
+    "best_segments",
+    "log_ratio",
+    "log_ratios",
+    "segments",
+]
+
+Floats = npt.NDArray[np.float64]
+
+MARGIN = 3.0
+"""Half-width of the healthy interval of ln(lambda), in units of sigma."""
+
+DEFICITS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95)
+EXCESSES = (1.05, 1.1, 1.25, 1.6, 3.0)
+FACTORS = DEFICITS + EXCESSES
+"""Factors on p that are tried."""
+
+_LEAST = 1e-3  # stands for factor 0, so that a stray digi does not clear a dead channel
+_CLEAR = 2.0  # a factor is tried on a channel only if it is this many half-widths away
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Counts and what was expected of them, for some channels of a run.
+
+    Parameters
+    ----------
+    counts
+        Digis, shape (ls, channel).
+    trials
+        Events, shape (ls, 1); zero where no verdict is possible.
+    p
+        Expected probability, shape (ls, channel).
+    sigma
+        Uncertainty of ln(lambda), shape (channel,) or (ls, channel).
+    """
+
+    counts: npt.NDArray[Any]
+    trials: Floats
+    p: Floats
+    sigma: Floats
+
+    def take(self, channels: npt.NDArray[np.int64]) -> "Cells":
+        """Return the cells of some channels, given by their positions."""
+        return Cells(self.counts[:, channels], self.trials, self.p[:, channels], self.sigma[..., channels])
+
+    def rows(self, part: slice | npt.NDArray[np.bool_]) -> "Cells":
+        """Return the cells of some lumisections."""
+        sigma = self.sigma if self.sigma.ndim == 1 else self.sigma[part]
+        return Cells(self.counts[part], self.trials[part], self.p[part], sigma)
+
+
+def log_ratios(cells: Cells, factors: tuple[float, ...] = FACTORS) -> Iterator[Floats]:
+    """Yield, per factor, the log-likelihood ratio of every cell, shape (ls, channel).
+
+    Cells in which a factor changes nothing beyond the healthy interval (saturated ones, or expectations too uncertain
+    for so small a change) contribute zero.
+    """
+    rate = -np.log1p(-cells.p)
+    half_width = MARGIN * cells.sigma
+    misses = cells.trials - cells.counts
+    for deficit in (True, False):
+        tried = [factor for factor in factors if (factor < 1) is deficit]
+        if not tried:
+            continue
+        edge_rate = rate * np.exp(-half_width if deficit else half_width)
+        edge = -np.expm1(-edge_rate)
+        log_edge = np.log(edge)
+        for factor in tried:
+            if deficit:
+                changed = max(factor, _LEAST) * cells.p
+                works = changed < edge
+            else:
+                # Never quite one: a single miss must not rule a hot channel out.
+                changed = np.minimum(factor * cells.p, 1.0 - 0.25 * (1.0 - edge))
+                works = changed > edge
+            works = works & (abs(np.log(max(factor, _LEAST))) >= _CLEAR * half_width)
+            changed = np.where(works, changed, 0.5)
+            ratio = cells.counts * (np.log(changed) - log_edge)
+            ratio += misses * (np.log1p(-changed) + edge_rate)
+            yield np.where(works & (cells.trials > 0), ratio, 0.0)
+
+
+def log_ratio(cells: Cells, factor: float) -> Floats:
+    """Return the log-likelihood ratio of every cell for one factor, shape (ls, channel)."""
+    return next(log_ratios(cells, (factor,)))
+
+
+def best_segments(
+    gains: Floats,
+) -> tuple[Floats, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return, per column, the largest sum over a stretch of rows, and the first and last row of that stretch.
+
+    Parameters
+    ----------
+    gains
+        Log-likelihood ratios, shape (ls, unit).
+
+    Examples
+    --------
+    >>> best_segments(np.array([[-1.0], [2.0], [3.0], [-9.0], [1.0]]))
+    (array([5.]), array([1]), array([2]))
+    """
+    total = np.vstack([np.zeros((1, gains.shape[1])), np.cumsum(gains, axis=0, dtype=np.float64)])
+    lowest = np.minimum.accumulate(total[:-1], axis=0)
+    rise = total[1:] - lowest
+    last = rise.argmax(axis=0)
+    columns = np.arange(gains.shape[1])
+    before = np.where(np.arange(len(gains))[:, None] <= last, total[:-1], np.inf)
+    # The latest of equal minima: rows that add nothing (no verdict possible) do not belong to a stretch.
+    first = len(gains) - 1 - before[::-1].argmin(axis=0)
+    return rise[last, columns], first.astype(np.int64), last.astype(np.int64)
+
+
+def segments(gains: Floats, least: float) -> list[tuple[int, int, float]]:
+    """Return all maximal stretches with a sum of at least ``least``, as (first row, last row, sum), in order.
+
+    Parameters
+    ----------
+    gains
+        Log-likelihood ratios of one unit, shape (ls,).
+    least
+        Smallest sum of interest.
+
+    Notes
+    -----
+    The linear-time algorithm of Ruzzo and Tompa (1999): no stretch can be lengthened or joined to its neighbour
+    without lowering its sum.
+
+    Examples
+    --------
+    >>> segments(np.array([3.0, -1.0, 4.0, -9.0, 5.0]), 1.0)
+    [(0, 2, 6.0), (4, 4, 5.0)]
+    """
+    found: list[tuple[int, int, float, float]] = []  # first row, last row, total before, total after
+    total = 0.0
+    for row, gain in enumerate(gains):
+        before, total = total, total + float(gain)
+        if gain <= 0:
+            continue
+        first = row
+        while found:
+            at = next((i for i in reversed(range(len(found))) if found[i][2] < before), None)
+            if at is None or found[at][3] >= total:
+                break
+            first, before = found[at][0], found[at][2]
+            del found[at:]
+        found.append((first, row, before, total))
+    return [(first, last, after - before) for first, last, before, after in found if after - before >= least]

@@ -60,7 +60,9 @@ def mount(app: typer.Typer) -> None:
     ]:
         try:
             module = import_module(f"calowatch.cli.{name}")
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name != f"calowatch.cli.{name}":
+                raise
             continue
         if hasattr(module, "app"):
             app.add_typer(module.app, name=name)

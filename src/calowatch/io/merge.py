@@ -1,0 +1,178 @@
+"""Files of one run put together: their subdetectors side by side, their lumisections in common."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from calowatch.core.errors import ConflictError
+from calowatch.core.progress import SILENT, Progress
+from calowatch.core.provenance import provenance
+from calowatch.core.schema import UNKNOWN_EVENTS, make_occupancy
+from calowatch.detector.index import channel_columns
+from calowatch.detector.segmentation import SUBDETS
+
+__all__ = ["merge_runs", "subdets_of"]
+
+CONDITIONS = ("pileup", "lumi")
+
+
+def subdets_of(occupancy: xr.Dataset) -> tuple[str, ...]:
+    """Return the subdetectors in a run, in the usual order."""
+    held = set(np.unique(occupancy["subdet"].to_numpy()).tolist())
+    return tuple(name for name in SUBDETS if name in held)
+
+
+def merge_runs(pieces: Sequence[xr.Dataset], progress: Progress = SILENT) -> xr.Dataset:
+    """Return one run from pieces of it.
+
+    A subdetector's lumisections are those of all pieces that hold it; where two pieces hold the same, their counts
+    must be equal. The run has the lumisections that every subdetector has, and events from whichever piece knows.
+
+    Parameters
+    ----------
+    pieces
+        Occupancies of one run and era; one is returned as it is.
+    progress
+        Takes a note when lumisections are left out.
+
+    Raises
+    ------
+    ConflictError
+        When runs, eras, counts or events differ, or no lumisection is common.
+    """
+    first = pieces[0]
+    if len(pieces) == 1:
+        return first
+    for attribute in ("run", "era"):
+        _same_attribute(pieces, attribute)
+    blocks = [_join([piece for piece in pieces if name in subdets_of(piece)], name) for name in SUBDETS]
+    held = [block for block in blocks if not block.empty]
+    sections = _common([block.index.to_numpy() for block in held], pieces, progress)
+    counts = np.concatenate([block.loc[sections].to_numpy() for block in held], axis=1)
+    ids = np.concatenate([block.columns.to_numpy() for block in held])
+    channels = channel_columns(ids)
+    channels.insert(0, "channel", ids)
+    events = _known(pieces, "n_events", UNKNOWN_EVENTS).reindex(sections, fill_value=UNKNOWN_EVENTS)
+    conditions = {
+        name: _known([piece for piece in pieces if name in piece], name, np.nan).reindex(sections).to_numpy()
+        for name in CONDITIONS
+        if any(name in piece for piece in pieces)
+    }
+    return make_occupancy(counts, channels, sections, events.to_numpy(), _attrs(pieces), conditions)
+
+
+def _attrs(pieces: Sequence[xr.Dataset]) -> dict[str, object]:
+    """Return attributes that name every file behind the pieces once."""
+    files = {
+        source.get("sha256", str(source)): source
+        for piece in pieces
+        for source in piece.attrs.get("provenance", {}).get("sources", [])
+    }
+    era = pieces[0].attrs["era"]
+    return {
+        "run": pieces[0].attrs["run"],
+        "era": era,
+        "source": " + ".join(_source(piece) for piece in pieces),
+        "provenance": provenance("merge", sources=files.values(), options={"era": era}),
+    }
+
+
+def _source(piece: xr.Dataset) -> str:
+    return str(piece.attrs.get("source", f"run {piece.attrs['run']}"))
+
+
+def _same_attribute(pieces: Sequence[xr.Dataset], attribute: str) -> None:
+    first = pieces[0]
+    for piece in pieces[1:]:
+        if piece.attrs[attribute] != first.attrs[attribute]:
+            raise ConflictError(
+                _source(piece),
+                f"{attribute} {first.attrs[attribute]}, as in {_source(first)}",
+                f"{attribute} {piece.attrs[attribute]}",
+                "read them one by one" if attribute == "run" else "give one --era for both",
+            )
+
+
+def _join(pieces: Sequence[xr.Dataset], subdet: str) -> pd.DataFrame:
+    """Return a subdetector's counts over the lumisections of all pieces: rows by LS, columns by channel."""
+    joined = pd.DataFrame()
+    for piece in pieces:
+        columns = np.flatnonzero(piece["subdet"].to_numpy() == subdet)
+        block = pd.DataFrame(
+            piece["counts"].to_numpy()[:, columns],
+            index=piece["ls"].to_numpy(),
+            columns=piece["channel"].to_numpy()[columns],
+            copy=False,
+        )
+        if joined.empty:
+            joined = block
+            continue
+        _same_counts(joined, block, subdet, _source(piece))
+        joined = pd.concat([joined, block.loc[block.index.difference(joined.index)]]).sort_index()
+    return joined
+
+
+def _same_counts(one: pd.DataFrame, other: pd.DataFrame, subdet: str, where: str) -> None:
+    if not one.columns.equals(other.columns):
+        raise ConflictError(
+            where, f"the same channels of {subdet} in every file", "others", "read the files one by one"
+        )
+    common = one.index.intersection(other.index)
+    left, right = one.loc[common].to_numpy(), other.loc[common].to_numpy()
+    differ = left != right
+    if differ.any():
+        row, column = (int(i) for i in np.argwhere(differ)[0])
+        channel = " ".join(str(part) for part in channel_columns([one.columns[column]]).iloc[0])
+        raise ConflictError(
+            where,
+            f"the counts of {subdet} that are already there",
+            f"{right[row, column]} instead of {left[row, column]} in LS {common[row]}, channel {channel} "
+            f"({int(differ.sum())} such counts)",
+            "keep one of the files, or convert with --replace",
+        )
+
+
+def _common(
+    indices: Sequence[npt.NDArray[np.int64]], pieces: Sequence[xr.Dataset], progress: Progress
+) -> npt.NDArray[np.int64]:
+    """Return the lumisections that every subdetector has."""
+    common, every = indices[0], indices[0]
+    for index in indices[1:]:
+        common, every = np.intersect1d(common, index), np.union1d(every, index)
+    run = pieces[0].attrs["run"]
+    if not common.size:
+        raise ConflictError(
+            _source(pieces[-1]),
+            f"lumisections in common with {_source(pieces[0])}",
+            "none",
+            "check the run, and give --first-ls to files without lumisection numbers",
+        )
+    if common.size < every.size:
+        progress.note(
+            f"run {run}: {every.size - common.size} of {every.size} lumisections are missing for some subdetectors "
+            "and left out"
+        )
+    return common
+
+
+def _known(pieces: Sequence[xr.Dataset], name: str, unknown: float) -> pd.Series:
+    """Return what any piece knows per lumisection; all that know must agree."""
+    known: pd.Series = pd.Series(dtype=np.float64 if name in CONDITIONS else np.int64)
+    for piece in pieces:
+        values = pd.Series(piece[name].to_numpy(), index=piece["ls"].to_numpy())
+        values = values[values.notna() & (values != unknown)]
+        common = known.index.intersection(values.index)
+        differ = known[common] != values[common]
+        if differ.any():
+            section = common[differ.to_numpy()][0]
+            raise ConflictError(
+                _source(piece),
+                f"{name} {known[section]:g} in LS {section}, as in the other files of the run",
+                f"{values[section]:g}",
+                "check that the files are of one processing, or convert with --replace",
+            )
+        known = values if known.empty else pd.concat([known, values.drop(common)])
+    return known

@@ -1,0 +1,287 @@
+"""The store of converted runs: a Zarr hierarchy with one group per run, chunked by lumisection.
+
+``STORE/<run>`` holds ``counts`` (ls, channel), ``n_events`` and the coordinates ``ls`` and ``channel`` (the channel's
+number; no strings). A run is written beside and renamed, under a lock of the store's folder: whoever dies half-way
+leaves the old state, and what it left behind is cleared away by whoever opens the store next.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import BloscCodec
+
+from calowatch.core.errors import ConflictError, FormatError, InputError, UnknownNameError
+from calowatch.core.progress import SILENT, Progress
+from calowatch.core.schema import CHANNEL_COLUMNS, check_occupancy
+from calowatch.detector.index import channel_columns
+from calowatch.io.merge import merge_runs, subdets_of
+from calowatch.io.origin import source_hashes
+
+__all__ = ["find_source", "is_store", "open_run", "run_attrs", "runs", "write_run"]
+
+MARKER = "calowatch_store"
+SCHEMA = 1
+LS_PER_CHUNK = 64
+CODEC = BloscCodec(cname="lz4", clevel=1, shuffle="shuffle")
+LOST = -1
+"""Fill value of the counts: a chunk that got lost reads as negative counts, which every check refuses."""
+
+
+def _attributes(group: Path) -> dict[str, Any]:
+    """Return the attributes of a Zarr group without opening its arrays; empty where there is none."""
+    try:
+        found = json.loads((group / "zarr.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    attributes = found.get("attributes", {}) if isinstance(found, dict) else {}
+    return attributes if isinstance(attributes, dict) else {}
+
+
+def is_store(path: Path | str) -> bool:
+    """Return whether a folder is a store of ours."""
+    return MARKER in _attributes(Path(path))
+
+
+def _existing(store: Path | str) -> Path:
+    store = Path(store)
+    if not store.is_dir():
+        raise InputError(
+            store, "a store", "no such folder", "make one with: calowatch convert SOURCE --store"
+        )
+    if not is_store(store):
+        raise FormatError(store, "a store of calowatch", "another folder", "check the name of the store")
+    _recover_if_needed(store)
+    return store
+
+
+def runs(store: Path | str) -> list[int]:
+    """Return the numbers of the runs in a store, in order.
+
+    Raises
+    ------
+    InputError
+        When there is no store.
+    """
+    store = _existing(store)
+    return sorted(int(item.name) for item in store.iterdir() if re.fullmatch(r"\d+", item.name))
+
+
+def run_attrs(store: Path | str, run: int) -> dict[str, Any]:
+    """Return what the store notes about a run: run, era, provenance, n_ls and subdets.
+
+    Raises
+    ------
+    InputError
+        When there is no store, it is empty, or the run is not in it.
+    """
+    held = runs(store)
+    if run not in held:
+        if not held:
+            raise InputError(store, f"run {run}", "an empty store", "fill it with: calowatch convert")
+        raise UnknownNameError(
+            f"{store}::{run}", "a run in the store", f"only {_few(held)}", "name one of these"
+        )
+    return _attributes(Path(store) / str(run))
+
+
+def _few(held: list[int]) -> str:
+    named = ", ".join(str(run) for run in held[:8])
+    return f"{named} and {len(held) - 8} more" if len(held) > 8 else named
+
+
+def find_source(store: Path | str, sha256: str) -> int | None:
+    """Return the run that a file of this hash was converted into, or ``None``."""
+    if not is_store(store):
+        return None
+    return next((run for run in runs(store) if sha256 in source_hashes(run_attrs(store, run))), None)
+
+
+def open_run(store: Path | str, run: int, *, lazy: bool = False) -> xr.Dataset:
+    """Return a run of the store.
+
+    Parameters
+    ----------
+    store
+        Folder of the store.
+    run
+        Run number.
+    lazy
+        Read counts only when they are asked for, such as a slice of lumisections; they are then not checked.
+
+    Raises
+    ------
+    InputError
+        When there is no store, it is empty, or the run is not in it.
+    CountsError
+        When counts got lost or damaged.
+    """
+    run_attrs(store, run)
+    return _load(Path(store), run, lazy)
+
+
+def _load(store: Path, run: int, lazy: bool) -> xr.Dataset:
+    attrs = _attributes(store / str(run))
+    try:
+        stored = xr.open_zarr(store / str(run), consolidated=False, chunks=None, mask_and_scale=False)
+        if not lazy:
+            stored.load()
+    except (OSError, ValueError, KeyError, RuntimeError) as error:  # what Zarr raises for broken parts
+        reason = str(error).strip().splitlines()[0]
+        raise FormatError(
+            f"{store}::{run}", "a whole run", f"a damaged one ({reason})", "convert it again with --replace"
+        ) from error
+    columns = channel_columns(stored["channel"].to_numpy())
+    occupancy = stored.assign_coords(
+        {name: ("channel", columns[name].to_numpy()) for name in CHANNEL_COLUMNS}
+    )
+    occupancy["subdet"] = occupancy["subdet"].astype("U2")
+    kept = {name: attrs[name] for name in ("run", "era", "provenance")}
+    occupancy.attrs = {**kept, "source": f"{store}::{run}"}
+    return occupancy if lazy else check_occupancy(occupancy)
+
+
+def write_run(
+    store: Path | str, occupancy: xr.Dataset, *, replace: bool = False, progress: Progress = SILENT
+) -> str:
+    """Write a run into a store, made if need be, and return what was done.
+
+    Parameters
+    ----------
+    store
+        Folder of the store.
+    occupancy
+        The run, or some of its subdetectors.
+    replace
+        Throw away what the store holds of this run, instead of merging with it.
+    progress
+        Takes a note when lumisections are left out.
+
+    Returns
+    -------
+    ``"converted"`` for a new or replaced run, ``"merged"`` when it was added to what the store held of the run, and
+    ``"already there"`` when the same files had been converted before.
+
+    Raises
+    ------
+    ConflictError
+        When the store holds other counts of the run, or the folder is something else.
+    """
+    check_occupancy(occupancy)
+    store, run = _made(Path(store)), int(occupancy.attrs["run"])
+    with _locked(store):
+        _recover(store)
+        status = "converted"
+        if not replace and (store / str(run)).exists():
+            existing = _load(store, run, lazy=False)
+            if _same_sources(existing, occupancy):
+                return "already there"
+            occupancy, status = merge_runs([existing, occupancy], progress), "merged"
+        _write(store, run, occupancy)
+    return status
+
+
+def _same_sources(existing: xr.Dataset, occupancy: xr.Dataset) -> bool:
+    """Return whether a run was read from files that are already in, and read the same way."""
+    hashes = source_hashes(occupancy.attrs)
+    return (
+        bool(hashes)
+        and hashes <= source_hashes(existing.attrs)
+        and existing.attrs["era"] == occupancy.attrs["era"]
+        and set(subdets_of(occupancy)) <= set(subdets_of(existing))
+        and bool(np.isin(existing["ls"], occupancy["ls"]).any())
+    )
+
+
+def _made(store: Path) -> Path:
+    if is_store(store):
+        return store
+    if store.exists() and (not store.is_dir() or any(store.iterdir())):
+        raise ConflictError(store, "a store, or a new folder", "something else", "choose another --store")
+    store.mkdir(parents=True, exist_ok=True)
+    zarr.open_group(store, mode="a", zarr_format=3, attributes={MARKER: SCHEMA})
+    return store
+
+
+@contextmanager
+def _locked(store: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the only lock of the store (on its folder, so that no file is left); yield whether it was had."""
+    descriptor = os.open(store, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _leftovers(store: Path) -> list[Path]:
+    return [item for item in store.iterdir() if re.fullmatch(r"\.\d+\.(new-\w+|old)", item.name)]
+
+
+def _recover_if_needed(store: Path) -> None:
+    """Clear up after a crash, unless somebody is writing at this moment."""
+    if _leftovers(store):
+        with _locked(store, wait=False) as had:
+            if had:
+                _recover(store)
+
+
+def _recover(store: Path) -> None:
+    """Bring back the old state of a run whose writer died between two renames; remove half-written runs."""
+    for item in _leftovers(store):
+        target = store / item.name.split(".")[1]
+        if item.name.endswith(".old") and not target.exists():
+            item.rename(target)
+        else:
+            shutil.rmtree(item)
+
+
+def _write(store: Path, run: int, occupancy: xr.Dataset) -> None:
+    target = store / str(run)
+    scratch, old = store / f".{run}.new-{uuid.uuid4().hex[:8]}", store / f".{run}.old"
+    try:
+        _write_group(scratch, occupancy)
+        if target.exists():
+            target.rename(old)
+        scratch.rename(target)
+    finally:
+        if old.exists() and not target.exists():
+            old.rename(target)
+        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _write_group(path: Path, occupancy: xr.Dataset) -> None:
+    stored = occupancy.drop_vars(CHANNEL_COLUMNS)
+    stored.attrs = {
+        **{name: occupancy.attrs[name] for name in ("run", "era")},
+        "provenance": occupancy.attrs.get("provenance", {}),
+        "n_ls": int(occupancy.sizes["ls"]),
+        "subdets": list(subdets_of(occupancy)),
+    }
+    for variable in stored.variables.values():
+        variable.encoding = {}
+    n_ls, n_channels = stored["counts"].shape
+    encoding = {
+        "counts": {
+            "chunks": (min(LS_PER_CHUNK, n_ls), n_channels),
+            "compressors": [CODEC],
+            "fill_value": LOST,
+        }
+    }
+    stored.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from calowatch.detect.course import Ramp, find_ramp
 from calowatch.detect.scan import (
     DEFICITS,
     EXCESSES,
@@ -31,6 +32,7 @@ Floats = npt.NDArray[np.float64]
 
 _WHOLE = 0.9  # share of failing channels from which a unit counts as failing as a whole
 _TOLERANCE = 3.0  # log-likelihood by which a smaller share must win before a unit is cleared
+_DEAD_BELOW = 0.02  # digis over expectation: no course in time is asked of so little
 _BURST = 8.0  # least log-likelihood ratio of a burst, and of the quiet between two bursts
 _ROWS = 8  # lumisections worked on at once
 _EXPLAINED_SIGMA = 0.15  # ln(lambda): what may vary within a unit that fails by a common factor
@@ -50,12 +52,15 @@ class Failure:
         Digis over expectation in those stretches.
     log_p
         Natural logarithm of the p-value of this unit, after all stretches and factors tried.
+    ramp
+        How the factor goes with time, where it comes on gradually.
     """
 
     unit: int
     bursts: tuple[tuple[int, int], ...]
     factor: float
     log_p: float
+    ramp: Ramp | None = None
 
 
 def benjamini_hochberg(log_p: Floats, tests: int, rate: float) -> float:
@@ -101,12 +106,14 @@ class _Ledger:
             return self._cells.take(channels)
         return Cells(self._cells.counts, self._cells.trials, self._p, self._sigma).take(channels)
 
-    def explain(self, channels: npt.NDArray[np.int64], rows: slice, factor: float) -> None:
+    def explain(self, channels: npt.NDArray[np.int64], failure: Failure) -> None:
         """Take a failure into the expectation."""
         if self._p is self._cells.p:
             self._p = self._cells.p.copy()
             self._sigma = np.broadcast_to(self._cells.sigma, self._p.shape).astype(np.float32)
-        block = np.ix_(np.arange(self._p.shape[0])[rows], channels)
+        rows = np.flatnonzero(_inside(failure.bursts, len(self._p))).astype(np.int64)
+        factor = failure.ramp.factor(rows)[:, None] if failure.ramp else failure.factor
+        block = np.ix_(rows, channels)
         self._p[block] = np.clip(self._p[block] * factor, 1e-9, 1.0 - 1e-6)
         self._sigma[block] = np.hypot(self._sigma[block], _EXPLAINED_SIGMA)
         self._touched[channels] = True
@@ -229,8 +236,7 @@ def attribute(cells: Cells, units: UnitSet, rate: float) -> list[Failure]:
         if failure is None:
             continue
         failures.append(failure)
-        for first, last in failure.bursts:
-            ledger.explain(units.members[unit], slice(first, last + 1), failure.factor)
+        ledger.explain(units.members[unit], failure)
         heapq.heappush(queue, (promised, unit))  # it may fail in another way at another time
     limit = benjamini_hochberg(np.array([failure.log_p for failure in failures]), len(units), rate)
     return [failure for failure in failures if failure.log_p <= limit]
@@ -243,7 +249,11 @@ def _judge(cells: Cells, unit: int, factor: float, log_p: float) -> Failure | No
         first, last = (int(at[0]) for at in best_segments(log_ratio(cells, factor).sum(axis=1)[:, None])[1:])
         bursts = ((first, last),)
         refined = _ratio_of_sums(cells, bursts)
+    ramp = find_ramp(cells, bursts[0]) if len(bursts) == 1 and refined >= _DEAD_BELOW else None
+    if ramp is not None:
+        bursts = ((ramp.first, ramp.last),)
+        refined = _ratio_of_sums(cells, bursts)
     inside = cells.rows(_inside(bursts, len(cells.counts)))
     if cells.counts.shape[1] > 1 and not _fails_as_a_whole(inside, deficit=factor < 1):
         return None
-    return Failure(unit, bursts, refined, log_p)
+    return Failure(unit, bursts, refined, log_p, ramp)

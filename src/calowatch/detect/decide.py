@@ -9,7 +9,6 @@ import xarray as xr
 from scipy import special
 
 from calowatch.detect.attribute import Failure, attribute
-from calowatch.detect.course import drifts
 from calowatch.detect.scan import Cells
 from calowatch.detect.structure import structural_verdicts
 from calowatch.detect.units import UnitSet, unit_set
@@ -73,14 +72,13 @@ def _verdicts(question: Question, testable: npt.NDArray[np.bool_], *, known: boo
         question.expectation["sigma"].to_numpy(),
     )
     failures = attribute(cells, units, question.rate)
-    return [_verdict(question, cells, units, failure, known=known) for failure in failures]
+    return [_verdict(question, units, failure, known=known) for failure in failures]
 
 
-def _verdict(question: Question, cells: Cells, units: UnitSet, failure: Failure, *, known: bool) -> Verdict:
+def _verdict(question: Question, units: UnitSet, failure: Failure, *, known: bool) -> Verdict:
     members = units.members[failure.unit]
     first, last = failure.bursts[0][0], failure.bursts[-1][1]
-    own = cells.take(members)
-    kind = _kind(question, own, units.types[failure.unit], failure)
+    kind = _kind(question, units.types[failure.unit], failure)
     sections = question.occupancy["ls"].to_numpy()
     log_p = min(0.0, failure.log_p + float(np.log(len(units))))
     return Verdict(
@@ -97,7 +95,7 @@ def _verdict(question: Question, cells: Cells, units: UnitSet, failure: Failure,
     )
 
 
-def _kind(question: Question, own: Cells, unit_type: str, failure: Failure) -> Kind:
+def _kind(question: Question, unit_type: str, failure: Failure) -> Kind:
     live = np.flatnonzero(question.usable)
     whole_run = failure.bursts[0][0] <= live[0] and failure.bursts[-1][1] >= live[-1]
     if len(failure.bursts) > 1:
@@ -106,7 +104,7 @@ def _kind(question: Question, own: Cells, unit_type: str, failure: Failure) -> K
         return "dead"
     if question.expectation.attrs["method"] == "ring" and whole_run and unit_type == "channel":
         return "outlier"
-    if drifts(own, failure.bursts[0]):
+    if failure.ramp is not None:
         return "drift"
     if failure.factor > 1:
         return "hot"

@@ -40,9 +40,9 @@ def trials_of(occupancy: xr.Dataset) -> Floats:
     """
     events = occupancy["n_events"].to_numpy()
     if (events != UNKNOWN_EVENTS).all():
-        return np.asarray(events, np.float64)
+        return np.array(events, np.float64)
     most = occupancy["counts"].max("channel").to_numpy()
-    return 1000.0 * np.maximum(most, 1).astype(np.float64)
+    return 1000.0 * np.array(np.maximum(most, 1), np.float64)
 
 
 def usable_ls(occupancy: xr.Dataset, min_events: int = MIN_EVENTS) -> npt.NDArray[np.bool_]:

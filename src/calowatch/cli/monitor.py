@@ -82,8 +82,9 @@ def monitor(
         out,
         reference,
         known,
-        ReadRequest(run=run, era=era, first_ls=first_ls),
-        MonitorSettings(rate, min_events, window, report, truth),
+        MonitorSettings(
+            rate, min_events, window, report, truth, ReadRequest(run=run, era=era, first_ls=first_ls)
+        ),
         progress=terminal_progress(),
     )
     if json:
@@ -98,42 +99,44 @@ def show(outcome: "Outcome", out: Path) -> None:
     """Print what a shifter needs: the failing units, and where the report is."""
     from rich.console import Console
 
-    console = Console(soft_wrap=False)
+    console = Console()
     head = outcome.document
     new = [verdict for verdict in outcome.verdicts if not verdict.known]
-    old = [verdict for verdict in outcome.verdicts if verdict.known]
-    units = "1 failing unit" if len(new) == 1 else f"{len(new) or 'no'} failing units"
+    failing = sum(verdict.kind != "structural" for verdict in new)
+    units = "1 failing unit" if failing == 1 else f"{failing or 'no'} failing units"
     console.print(f"Run {head['run']}, era {head['era']}, {head['n_ls']} LS: [bold]{units}[/bold]")
     for warning in outcome.summary["warnings"]:
         console.print(f"[yellow]Note:[/yellow] {warning}")
     if new:
         console.print(verdict_table(new[:SHOWN]))
     if len(new) > SHOWN:
-        console.print(f"... and {len(new) - SHOWN} more, in {out / 'verdicts.json'}")
-    if old:
-        console.print(f"{len(old)} units known to be bad still fail.")
+        console.print(f"... and {len(new) - SHOWN} more, in {out / 'verdicts.json'}", soft_wrap=True)
+    if failing < len(new):
+        console.print(f"structural: empty as a whole, a property of the detector ({len(new) - failing}).")
+    if len(outcome.verdicts) > len(new):
+        console.print(f"{len(outcome.verdicts) - len(new)} units known to be bad still fail.")
     if head["no_verdict_ls"]:
         console.print(f"{len(head['no_verdict_ls'])} LS without verdict (too few events).")
     page = out / "report.html"
-    console.print(f"Report: {page if page in outcome.files else out / 'verdicts.json'}")
+    console.print(f"Report: {page if page in outcome.files else out / 'verdicts.json'}", soft_wrap=True)
 
 
 def verdict_table(verdicts: "Sequence[Verdict]", title: str | None = None) -> "Table":
-    """Return verdicts as a table."""
+    """Return verdicts as a table that fits 80 columns."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("Unit", "Type", "Kind"):
-        table.add_column(name)
-    for name in ("First LS", "Last LS", "Channels", "Seen / expected", "Significance"):
-        table.add_column(name, justify="right")
+        table.add_column(name, no_wrap=True)
+    for name in ("LS", "Channels", "Factor", "Significance"):
+        table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:
         table.add_row(
             verdict.unit,
             verdict.unit_type,
             verdict.kind,
-            str(verdict.first_ls),
-            str(verdict.last_ls),
+            f"{verdict.first_ls}-{verdict.last_ls}",
             str(len(verdict.channels)),
             f"{verdict.factor:.2f}",
             f"{verdict.significance:.1f}",

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy import special
 
 from calowatch.detect.attribute import Failure, attribute
+from calowatch.detect.rings import ring_cells
 from calowatch.detect.scan import Cells
 from calowatch.detect.structure import structural_verdicts
 from calowatch.detect.units import UnitSet, unit_set
@@ -53,7 +54,8 @@ def decide(question: Question) -> list[Verdict]:
     numbers = question.occupancy["channel"].to_numpy()
     known = np.isin(numbers, list(question.known))
     structural, empty = structural_verdicts(question.occupancy, question.expectation, question.usable)
-    new = _verdicts(question, ~known & ~empty, known=False)
+    new = [*_ring_verdicts(question, ~known), *_verdicts(question, ~known & ~empty, known=False)]
+    new.sort(key=lambda verdict: verdict.log10_p)
     old = _verdicts(question, known & ~empty, known=True)
     return [*new, *structural, *old]
 
@@ -75,8 +77,18 @@ def _verdicts(question: Question, testable: npt.NDArray[np.bool_], *, known: boo
     return [_verdict(question, units, failure, known=known) for failure in failures]
 
 
+def _ring_verdicts(question: Question, testable: npt.NDArray[np.bool_]) -> list[Verdict]:
+    """Return verdicts on rings that fail as a whole, which no comparison within a ring can show."""
+    found = ring_cells(question.occupancy, question.expectation, question.usable, testable)
+    if found is None:
+        return []
+    cells, units = found
+    return [
+        _verdict(question, units, failure, known=False) for failure in attribute(cells, units, question.rate)
+    ]
+
+
 def _verdict(question: Question, units: UnitSet, failure: Failure, *, known: bool) -> Verdict:
-    members = units.members[failure.unit]
     first, last = failure.bursts[0][0], failure.bursts[-1][1]
     kind = _kind(question, units.types[failure.unit], failure)
     sections = question.occupancy["ls"].to_numpy()
@@ -91,7 +103,7 @@ def _verdict(question: Question, units: UnitSet, failure: Failure, *, known: boo
         significance=float(-special.ndtri_exp(log_p)) if log_p < 0 else 0.0,
         log10_p=log_p / float(np.log(10.0)),
         known=known,
-        channels=channels_of(question.occupancy, members),
+        channels=channels_of(question.occupancy, units.channels[failure.unit]),
     )
 
 

@@ -25,8 +25,8 @@ def signed_evidence(hits: npt.ArrayLike, trials: npt.ArrayLike, p: npt.ArrayLike
     """Return the signed evidence of binomial counts, an array of the common shape of the arguments.
 
     It is the normal quantile of the mid-p value: exact where fewer than `EXACT_BELOW` hits or misses are expected,
-    or where the count is 0 or all trials; elsewhere the modified signed root of the deviance, which is as good as exact
-    (a test holds it to the binomial tail).
+    or where the count is 0 or all trials; elsewhere the modified signed root of the deviance, within
+    2 % of the exact one.
 
     Parameters
     ----------

@@ -26,7 +26,9 @@ class UnitSet:
     names, types
         Of each unit.
     members
-        Positions of each unit's testable channels.
+        Columns of the cells that belong to each unit.
+    channels
+        Positions of each unit's testable channels in the run; the same as ``members`` unless the cells are sums.
     incidence
         Units of more than one channel x channels, ones where a channel belongs.
     """
@@ -34,6 +36,7 @@ class UnitSet:
     names: list[str]
     types: list[str]
     members: list[npt.NDArray[np.int64]]
+    channels: list[npt.NDArray[np.int64]]
     incidence: sparse.csr_array
 
     def __len__(self) -> int:
@@ -81,4 +84,4 @@ def unit_set(table: pd.DataFrame, rows: npt.NDArray[np.int64], testable: npt.NDA
     incidence = sparse.csr_array(
         (np.ones(len(columns), np.float32), columns, ends), shape=(len(groups), len(rows))
     )
-    return UnitSet(unit_names_, types, members, incidence)
+    return UnitSet(unit_names_, types, members, members, incidence)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import xarray as xr
 
 from calowatch.bundle.reference import ReferenceBundle, load_reference
 from calowatch.bundle.score import Scores, score
-from calowatch.core.errors import FormatError
 from calowatch.core.files import staged_files
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
@@ -24,6 +23,7 @@ from calowatch.io.sources import read_source
 from calowatch.models.reference import MIN_EVENTS
 from calowatch.present.given import ReportInput
 from calowatch.present.report import write_report
+from calowatch.simulate.truth import read_truth
 
 __all__ = ["MonitorSettings", "Outcome", "monitor"]
 
@@ -44,6 +44,8 @@ class MonitorSettings:
         Whether to draw ``report.html`` and the maps beside ``verdicts.json``.
     truth
         A simulator's ``truth.json``, to be shown beside the verdicts.
+    request
+        Run, era and first lumisection where the source does not say them.
     """
 
     rate: float = 0.01
@@ -51,6 +53,7 @@ class MonitorSettings:
     window: int = 5
     report: bool = True
     truth: Path | None = None
+    request: ReadRequest = field(default_factory=ReadRequest)
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,6 @@ def monitor(
     out: str | Path,
     reference: str | Path | None = None,
     known: str | Path | None = None,
-    request: ReadRequest | None = None,
     settings: MonitorSettings | None = None,
     *,
     progress: Progress = SILENT,
@@ -105,10 +107,8 @@ def monitor(
         Bundle written by ``fit``; without it every channel is compared with its phi ring.
     known
         List of channels already known to be bad (CSV or CMSSW channel status).
-    request
-        Run, era and first lumisection where the source does not say them.
     settings
-        False discovery rate, least number of events, window.
+        False discovery rate, least number of events, window, and what the source does not say itself.
     progress
         Whom to tell how far the work is.
 
@@ -119,9 +119,9 @@ def monitor(
     """
     settings = settings or MonitorSettings()
     bundle = load_reference(reference) if reference is not None else None
-    truth = _read_truth(settings.truth)
+    truth = tuple(asdict(fault) for fault in read_truth(settings.truth)) if settings.truth else None
     listed = read_known(Path(known)) if known is not None else frozenset[int]()
-    occupancy = read_source(source, request or ReadRequest(), progress)
+    occupancy = read_source(source, settings.request, progress)
     steps = progress.track(range(2), "judge", 2)
     next(steps)
     scores = score(occupancy, bundle, min_events=settings.min_events, window=settings.window)
@@ -139,17 +139,6 @@ def monitor(
     document["provenance"] = _provenance(scores, reference, settings)
     outcome = Outcome(document, tuple(verdicts), summary, truth=truth)
     return _written(outcome, scores, Path(out), settings, progress)
-
-
-def _read_truth(path: Path | None) -> tuple[Mapping[str, Any], ...] | None:
-    if path is None:
-        return None
-    try:
-        return tuple(json.loads(path.read_text())["faults"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(
-            path, "the truth.json of a simulated run", f"something else ({error})", "drop --truth"
-        ) from error
 
 
 def _written(

@@ -222,14 +222,22 @@ class Reference:
         return self
 
     def predict(self, occupancy: xr.Dataset) -> xr.Dataset:
-        """Return the expectation for a run, whose channels must be among those learned."""
+        """Return the expectation for a run, whose channels must be among those learned.
+
+        Besides what `calowatch.core.schema` names it holds ``rate_shift`` (ls, ring), ln of each ring's rate over the
+        one in the healthy runs, and ``ring_of`` (channel,), the ring of each channel.
+        """
         position = pd.Index(self.channel_).get_indexer(pd.Index(occupancy["channel"].to_numpy()))
         if (position < 0).any():
             raise ValueError("the run has channels that this reference does not know")
         response, sigma = self.log_response_[position], self.sigma_[position]
         rings = rings_of(_table_of(occupancy))
         rates = ring_log_rates(occupancy["counts"].to_numpy(), trials_of(occupancy), response, rings)
-        return _expectation(occupancy, rates, np.nan_to_num(response), sigma, self.method)
+        expectation = _expectation(occupancy, rates, np.nan_to_num(response), sigma, self.method)
+        usual = rings.median(self.ring_log_rate_[position])
+        return expectation.assign(
+            rate_shift=(("ls", "ring"), rates - usual), ring_of=("channel", rings.group)
+        )
 
 
 def _check_runs(runs: Sequence[xr.Dataset]) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from calowatch import __version__
-from calowatch.cli import frame
+from calowatch.cli import convert, detector, fit, frame, monitor, simulate
 from calowatch.core.errors import InputError
 
 __all__ = ["app", "main"]
@@ -50,7 +50,11 @@ def _frame(
     """Watch a calorimeter: from detector files to named failing channels, cards, modules and crates."""
 
 
-frame.mount(app)
+app.command("detector", cls=frame.VerbWithNumbers)(detector.detector)
+app.add_typer(simulate.app, name="simulate")
+app.command("convert")(convert.convert)
+app.command("fit")(fit.fit)
+app.command("monitor")(monitor.monitor)
 
 
 def _error(message: str) -> None:

@@ -1,15 +1,14 @@
-"""What all verbs share: where they are mounted, how their help is shown, how negative numbers are read."""
+"""What all verbs share: how their help is shown, how negative numbers are read, how wrong use is answered."""
 
 import re
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-__all__ = ["BrokenOutput", "VerbGroup", "VerbWithNumbers", "build", "mount", "plain_help", "show_usage_error"]
+__all__ = ["BrokenOutput", "VerbGroup", "VerbWithNumbers", "build", "plain_help", "show_usage_error"]
 
 
 class BrokenOutput(Exception):  # noqa: N818 - not an error of ours: the reader has seen enough
@@ -46,28 +45,6 @@ def _words(values: Any) -> Iterator[str]:
             yield value
         elif isinstance(value, (list, tuple)):
             yield from _words(value)
-
-
-def mount(app: typer.Typer) -> None:
-    """Hang every verb into the program, in the order in which help lists them."""
-    for name, cls in [
-        ("detector", VerbWithNumbers),
-        ("simulate", None),
-        ("convert", None),
-        ("fit", None),
-        ("monitor", None),
-        ("demo", None),
-    ]:
-        try:
-            module = import_module(f"calowatch.cli.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"calowatch.cli.{name}":
-                raise
-            continue
-        if hasattr(module, "app"):
-            app.add_typer(module.app, name=name)
-        else:
-            app.command(name, cls=cls)(getattr(module, name))
 
 
 def plain_help(text: str) -> str:

@@ -41,11 +41,12 @@ def functions():
                 yield path, node
 
 
-def code_lines(node) -> int:
-    """Length of a function without its docstring: words for the reader are not what makes a function long."""
-    first = node.body[0]
-    words = (first.end_lineno - first.lineno + 1) if ast.get_docstring(node, clean=False) is not None else 0
-    return node.end_lineno - node.lineno + 1 - words
+def code_lines(path: Path, node) -> int:
+    """Length of a function without its docstring, and for a verb without its signature, the list of its options."""
+    body = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+    words = (node.body[0].end_lineno - node.body[0].lineno + 1) if body is not node.body else 0
+    first = body[0].lineno if "cli" in path.parts and body else node.lineno + words
+    return node.end_lineno - first + 1
 
 
 def share(values, below: int) -> float:
@@ -60,7 +61,7 @@ def test_files_stay_short():
 
 
 def test_functions_stay_short():
-    sizes = {f"{name(path)}:{node.name}": code_lines(node) for path, node in functions()}
+    sizes = {f"{name(path)}:{node.name}": code_lines(path, node) for path, node in functions()}
     assert {where: size for where, size in sizes.items() if size > 80} == {}
     assert share(sizes.values(), 36) >= 0.9
 

@@ -7,6 +7,7 @@ import pytest
 
 from calowatch.core.schema import UNKNOWN_EVENTS
 from calowatch.present.averages import exposure, run_average, unit_course, verdict_columns
+from calowatch.present.figures import run_figure
 from calowatch.present.palette import HEALTHY, KNOWN, NO_VERDICT, STATES, is_failing
 
 
@@ -23,13 +24,14 @@ def test_occupancy_is_hits_per_event(small_run):
     np.testing.assert_allclose(average.expectation, weighted)
 
 
-def test_lumisections_with_unknown_events_are_left_out_where_others_are_known(small_run):
+def test_one_lumisection_with_unknown_events_makes_the_run_relative(small_run):
     occupancy = small_run.occupancy.copy(deep=True)
     occupancy["n_events"][2] = UNKNOWN_EVENTS
-    average = run_average(replace(small_run, occupancy=occupancy))
-    kept = small_run.occupancy.isel(ls=[i for i in range(9) if i != 2])
-    np.testing.assert_array_equal(average.counts, kept["counts"].sum("ls"))
-    assert average.events == float(kept["n_events"].sum())
+    run = replace(small_run, occupancy=occupancy)
+    assert not run_average(run).per_event
+    shown = run_figure(run).data
+    assert [trace.y.size for trace in shown] == [9, 9, 9]
+    assert np.isnan(shown[0].y).tolist() == [i == 2 for i in range(9)]
 
 
 def test_without_events_all_is_per_lumisection(make_run):

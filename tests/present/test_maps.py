@@ -112,4 +112,4 @@ def test_one_picture_per_subdetector_and_quantity(small_run, tmp_path):
     for path in written:
         pixels = matplotlib.image.imread(path)
         assert min(pixels.shape[:2]) > 300
-        assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 10
+        assert pixels[..., :3].std() > 0.05

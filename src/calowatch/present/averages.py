@@ -1,6 +1,6 @@
 """Numbers that the figures show: a run summed up per channel, and one unit followed through the run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,8 +31,6 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-_BLOCK = 64  # lumisections at a time: bounds the memory of products of the size (ls, channel)
-
 
 @dataclass(frozen=True)
 class Exposure:
@@ -41,10 +39,9 @@ class Exposure:
     Parameters
     ----------
     events
-        Shape (ls,); where unknown, the trials that the expectation's ``p`` refers to
-        (`calowatch.models.reference.trials_of`); NaN in lumisections left out.
+        Shape (ls,): the trials that the expectation's ``p`` refers to (`calowatch.models.reference.trials_of`).
     known
-        Whether any lumisection tells its number of events; if none does, all is relative to the ring.
+        Whether these are the events of every lumisection; if not, all is relative to the ring.
     """
 
     events: Floats
@@ -52,10 +49,8 @@ class Exposure:
 
 
 def exposure(occupancy: xr.Dataset) -> Exposure:
-    """Return the events behind the counts; where only some lumisections tell theirs, the others are left out."""
-    known = events_known(occupancy)
-    trials = trials_of(occupancy)
-    return Exposure(np.where(known, trials, np.nan) if known.any() else trials, bool(known.any()))
+    """Return the events behind the counts."""
+    return Exposure(trials_of(occupancy), bool(events_known(occupancy).all()))
 
 
 @dataclass(frozen=True)
@@ -67,9 +62,9 @@ class RunAverage:
     channels
         Channel table and full names of units, one row per channel of the run.
     counts
-        Digis, summed over the lumisections with known events (all, where none is known).
+        Digis, summed over the run.
     events
-        Events in those lumisections; NaN where unknown.
+        Events of the run; NaN where unknown.
     occupancy, expectation
         Mean digis per event, weighted by events; per lumisection where events are unknown.
     evidence
@@ -101,10 +96,10 @@ class RunAverage:
 def run_average(given: ReportInput) -> RunAverage:
     """Sum up a run per channel."""
     exposed = exposure(given.occupancy)
-    usable = np.isfinite(exposed.events)
-    counts, expected = _sums(given, np.where(usable, exposed.events, 0.0), usable)
-    events = float(exposed.events[usable].sum()) if exposed.known else float("nan")
-    scale = max(events, 1.0) if exposed.known else float(usable.sum())
+    counts = given.occupancy["counts"].to_numpy().sum(axis=0, dtype=np.int64)
+    expected = exposed.events @ given.expectation["p"].to_numpy()
+    events = float(exposed.events.sum()) if exposed.known else float("nan")
+    scale = max(events, 1.0) if exposed.known else float(exposed.events.size)
     evidence = strongest(given.evidence["z_window"].to_numpy())
     state, unit = _states(given, evidence)
     return RunAverage(
@@ -118,20 +113,6 @@ def run_average(given: ReportInput) -> RunAverage:
         unit=unit,
         per_event=exposed.known,
     )
-
-
-def _sums(given: ReportInput, events: Floats, usable: npt.NDArray[np.bool_]) -> tuple[Ints, Floats]:
-    """Return counts and expected counts per channel, summed over usable lumisections."""
-    counts = given.occupancy["counts"].to_numpy()
-    p = given.expectation["p"].to_numpy()
-    seen = np.zeros(counts.shape[1], np.int64)
-    for rows in _blocks(counts.shape[0]):
-        seen += counts[rows][usable[rows]].sum(axis=0, dtype=np.int64)
-    return seen, events @ p
-
-
-def _blocks(length: int) -> Iterator[slice]:
-    return (slice(start, start + _BLOCK) for start in range(0, length, _BLOCK))
 
 
 def strongest(z: npt.NDArray[Any]) -> Floats:

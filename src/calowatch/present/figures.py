@@ -54,9 +54,10 @@ def _run_series(given: ReportInput, exposed: Exposure) -> list[tuple[str, npt.ND
     events = occupancy["n_events"].to_numpy().astype(np.float64)
     hits = occupancy["counts"].to_numpy().sum(axis=1, dtype=np.int64).astype(np.float64)
     series = []
-    if exposed.known:
-        events[events == UNKNOWN_EVENTS] = np.nan
+    events[events == UNKNOWN_EVENTS] = np.nan
+    if np.isfinite(events).any():
         series.append(("events per LS", events))
+    if exposed.known:
         hits /= np.where(events > 0, events, np.nan)
     series += [(label, occupancy[name].to_numpy()) for name, label in _CONDITIONS if name in occupancy]
     series.append(("hits per event" if exposed.known else "hits per LS", hits))

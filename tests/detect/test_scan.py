@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calowatch.detect.scan import FACTORS, MARGIN, Cells, best_segments, log_ratio, log_ratios, segments
+from calowatch.detect.scan import FACTORS, MARGIN, Cells, best_bursts, best_segments, log_ratio, log_ratios
 
 
 def cells(counts, trials, p, sigma):
@@ -47,7 +47,7 @@ def test_a_stray_digi_does_not_clear_a_dead_channel():
     assert log_ratio(cells([[1]], 1000, 0.3, 0.01), 0.0)[0, 0] > 300
 
 
-gains_of = st.lists(st.floats(-5, 5).map(lambda x: round(x, 1)), min_size=1, max_size=12)
+gains_of = st.lists(st.floats(-5, 5).map(lambda x: round(x, 1)), min_size=1, max_size=10)
 
 
 @settings(max_examples=150, deadline=None)
@@ -63,17 +63,28 @@ def test_best_segment_is_the_best_of_all(values):
 
 
 @settings(max_examples=150, deadline=None)
-@given(gains_of)
-def test_segments_are_disjoint_and_hold_the_best(values):
+@given(gains_of, st.sampled_from([0.5, 2.0, 6.0]))
+def test_bursts_are_the_best_of_all_choices_of_rows(values, price):
     gains = np.array(values)
-    found = segments(gains, 0.05)
+    found, total = best_bursts(gains, price)
+    best = 0.0
+    for chosen in itertools.product([False, True], repeat=len(values)):
+        starts = sum(on and not (i and chosen[i - 1]) for i, on in enumerate(chosen))
+        best = max(best, gains[list(chosen)].sum() - price * starts)
+    assert total == pytest.approx(best, abs=1e-9)
+    assert sum(gains[a : b + 1].sum() - price for a, b in found) == pytest.approx(best, abs=1e-9)
     assert all(a[1] < b[0] for a, b in itertools.pairwise(found))
-    assert all(gains[first : last + 1].sum() == pytest.approx(gain) for first, last, gain in found)
-    best = best_segments(gains[:, None])[0][0]
-    if best > 0.05:
-        assert max(gain for _, _, gain in found) == pytest.approx(best)
 
 
-def test_segments_example_of_ruzzo_and_tompa():
-    scores = np.array([4, -5, 3, -3, 1, 2, -2, 2, -2, 1, 5.0])
-    assert segments(scores, 0.5) == [(0, 0, 4.0), (2, 2, 3.0), (4, 10, 7.0)]
+def test_bursts_do_not_pay_for_the_healthy_rows_between_them():
+    gains = np.array([-50.0, 900, 800, -300, -300, -300, 950, 700, -50])
+    assert best_bursts(gains, 8.0)[0] == [(1, 2), (6, 7)]
+
+
+def test_rows_without_verdict_do_not_lengthen_a_burst():
+    assert best_bursts(np.array([0.0, 0, 9, 0, 9, 0, 0]), 1.0)[0] == [(2, 4)]
+
+
+def test_channels_that_nearly_always_fire_are_never_hot():
+    ratios = list(log_ratios(cells([[100_000]], 100_000, 0.99, 0.0), (1.1, 1.25, 3.0)))
+    assert all(ratio[0, 0] == 0 for ratio in ratios)

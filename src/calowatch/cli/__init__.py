@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from calowatch import __version__
-from calowatch.cli import convert, detector, fit, frame, monitor, simulate
+from calowatch.cli import convert, demo, detector, fit, frame, monitor, simulate
 from calowatch.core.errors import InputError
 
 __all__ = ["app", "main"]
@@ -55,6 +55,7 @@ app.add_typer(simulate.app, name="simulate")
 app.command("convert")(convert.convert)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)
+app.command("demo")(demo.demo)
 
 
 def _error(message: str) -> None:

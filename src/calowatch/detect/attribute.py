@@ -19,10 +19,10 @@ from calowatch.detect.scan import (
     EXCESSES,
     FACTORS,
     Cells,
+    best_bursts,
     best_segments,
     log_ratio,
     log_ratios,
-    segments,
 )
 from calowatch.detect.units import UnitSet
 
@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.float64]
 _WHOLE = 0.9  # share of failing channels from which a unit counts as failing as a whole
 _TOLERANCE = 3.0  # log-likelihood by which a smaller share must win before a unit is cleared
 _DEAD_BELOW = 0.02  # digis over expectation: no course in time is asked of so little
-_BURST = 8.0  # least log-likelihood ratio of a burst, and of the quiet between two bursts
+_BURST = 8.0  # log-likelihood ratio that every burst beyond the first must be worth
 _ROWS = 8  # lumisections worked on at once
 _EXPLAINED_SIGMA = 0.15  # ln(lambda): what may vary within a unit that fails by a common factor
 
@@ -186,22 +186,20 @@ def _ratio_of_sums(cells: Cells, bursts: Sequence[tuple[int, int]]) -> float:
 
 def _bursts(cells: Cells, factor: float) -> tuple[tuple[tuple[int, int], ...], float]:
     """Return when a unit fails and by which factor, refining both in turn from the best factor of the grid."""
-    bursts: tuple[tuple[int, int], ...] = ()
+    bursts: list[tuple[int, int]] = []
     options = [factor, *(other for other in FACTORS if (other < 1) is (factor < 1) and other != factor)]
     best = -np.inf
     for option in options:
-        found = segments(log_ratio(cells, option).sum(axis=1), _BURST)
-        score = sum(gain - _BURST for _, _, gain in found)
+        found, score = best_bursts(log_ratio(cells, option).sum(axis=1), _BURST)
         if score > best:
-            best, factor = score, option
-            bursts = tuple((first, last) for first, last, _ in found)
+            best, factor, bursts = score, option, found
     for _ in range(2):
         refined = _ratio_of_sums(cells, bursts) if bursts else factor
-        found = segments(log_ratio(cells, refined).sum(axis=1), _BURST)
+        found, _ = best_bursts(log_ratio(cells, refined).sum(axis=1), _BURST)
         if not found or (refined < 1) is not (factor < 1):
             break
-        bursts = tuple((first, last) for first, last, _ in found)
-    return bursts, _ratio_of_sums(cells, bursts)
+        bursts = found
+    return tuple(bursts), _ratio_of_sums(cells, bursts)
 
 
 def attribute(cells: Cells, units: UnitSet, rate: float) -> list[Failure]:

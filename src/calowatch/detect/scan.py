@@ -24,10 +24,10 @@ __all__ = [
     "FACTORS",
     "MARGIN",
     "Cells",
+    "best_bursts",
     "best_segments",
     "log_ratio",
     "log_ratios",
-    "segments",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -41,6 +41,7 @@ FACTORS = DEFICITS + EXCESSES
 """Factors on p that are tried."""
 
 _LEAST = 1e-3  # stands for factor 0, so that a stray digi does not clear a dead channel
+_VISIBLE = 1.03  # excesses smaller than this, all that is left to channels that nearly always fire, are none
 _CLEAR = 2.0  # a factor is tried on a channel only if it is this many half-widths away
 
 
@@ -98,7 +99,7 @@ def log_ratios(cells: Cells, factors: tuple[float, ...] = FACTORS) -> Iterator[F
             else:
                 # Never quite one: a single miss must not rule a hot channel out.
                 changed = np.minimum(factor * cells.p, 1.0 - 0.25 * (1.0 - edge))
-                works = changed > edge
+                works = (changed > edge) & (changed > _VISIBLE * cells.p)
             works = works & (abs(np.log(max(factor, _LEAST))) >= _CLEAR * half_width)
             changed = np.where(works, changed, 0.5)
             ratio = cells.counts * (np.log(changed) - log_edge)
@@ -137,38 +138,53 @@ def best_segments(
     return rise[last, columns], first.astype(np.int64), last.astype(np.int64)
 
 
-def segments(gains: Floats, least: float) -> list[tuple[int, int, float]]:
-    """Return all maximal stretches with a sum of at least ``least``, as (first row, last row, sum), in order.
+def best_bursts(gains: Floats, price: float) -> tuple[list[tuple[int, int]], float]:
+    """Return the stretches whose sums, less a price for each, add up to the most, and that total.
+
+    Unlike the one best stretch, a union of bursts does not pay for the healthy rows between them.
 
     Parameters
     ----------
     gains
         Log-likelihood ratios of one unit, shape (ls,).
-    least
-        Smallest sum of interest.
+    price
+        What each stretch costs: the evidence asked for every change of state.
 
     Notes
     -----
-    The linear-time algorithm of Ruzzo and Tompa (1999): no stretch can be lengthened or joined to its neighbour
-    without lowering its sum.
+    The most likely path of a two-state chain, after Viterbi (1967), in linear time.
 
     Examples
     --------
-    >>> segments(np.array([3.0, -1.0, 4.0, -9.0, 5.0]), 1.0)
-    [(0, 2, 6.0), (4, 4, 5.0)]
+    >>> best_bursts(np.array([9.0, -5.0, 8.0, -1.0, 6.0]), 4.0)
+    ([(0, 0), (2, 4)], 14.0)
     """
-    found: list[tuple[int, int, float, float]] = []  # first row, last row, total before, total after
-    total = 0.0
+    idle, failing = 0.0, -np.inf
+    began = np.zeros(len(gains), dtype=bool)  # whether a burst that is on in this row began in it
+    on = np.zeros(len(gains), dtype=bool)  # whether the row before an idle row was best left failing
     for row, gain in enumerate(gains):
-        before, total = total, total + float(gain)
-        if gain <= 0:
-            continue
-        first = row
-        while found:
-            at = next((i for i in reversed(range(len(found))) if found[i][2] < before), None)
-            if at is None or found[at][3] >= total:
-                break
-            first, before = found[at][0], found[at][2]
-            del found[at:]
-        found.append((first, row, before, total))
-    return [(first, last, after - before) for first, last, before, after in found if after - before >= least]
+        began[row] = idle - price >= failing
+        on[row] = failing > idle
+        idle, failing = max(idle, failing), max(failing, idle - price) + float(gain)
+    bursts: list[tuple[int, int]] = []
+    row, state = len(gains) - 1, failing > idle
+    last = row
+    while row >= 0:
+        if state and began[row]:
+            bursts.append((row, last))
+            state = bool(on[row])
+            last = row - 1
+        elif not state:
+            state = bool(on[row])
+            last = row - 1
+        row -= 1
+    return _trimmed(gains, bursts[::-1]), max(idle, failing)
+
+
+def _trimmed(gains: Floats, bursts: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the bursts without rows at their ends that tell nothing (no verdict was possible there)."""
+    found = []
+    for first, last in bursts:
+        telling = first + np.flatnonzero(gains[first : last + 1])
+        found.append((int(telling[0]), int(telling[-1])))
+    return found

@@ -22,6 +22,7 @@ from calowatch.io.request import ReadRequest
 from calowatch.io.sources import read_source
 from calowatch.models.reference import MIN_EVENTS
 from calowatch.present.given import ReportInput
+from calowatch.present.palette import is_failing
 from calowatch.present.report import write_report
 from calowatch.simulate.truth import read_truth
 
@@ -83,7 +84,7 @@ class Outcome:
     @property
     def alarm(self) -> bool:
         """Whether something fails that was not known and is no property of the detector."""
-        return any(not verdict.known and verdict.kind != "structural" for verdict in self.verdicts)
+        return any(is_failing(verdict) for verdict in self.verdicts)
 
 
 def monitor(

@@ -18,7 +18,7 @@ EXACT_BELOW = 10.0
 """Where fewer hits or fewer misses than this are expected, the binomial tail is summed exactly."""
 
 _LN2 = float(np.log(2.0))
-_ROWS = 8  # lumisections worked on at once
+_ROWS = 4  # lumisections worked on at once
 
 
 def signed_evidence(hits: npt.ArrayLike, trials: npt.ArrayLike, p: npt.ArrayLike) -> Floats:
@@ -50,40 +50,42 @@ def signed_evidence(hits: npt.ArrayLike, trials: npt.ArrayLike, p: npt.ArrayLike
     n, big, p = np.broadcast_arrays(
         np.asarray(hits, np.float64), np.asarray(trials, np.float64), np.asarray(p, np.float64)
     )
-    expected = big * p
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = _signed_root(n, big, p, expected)
-    none, every = n <= 0, n >= big
-    few = (np.minimum(expected, big - expected) < EXACT_BELOW) & ~(none | every)
-    if few.any():
-        z[few] = _exact(n[few], big[few], p[few], z[few])
+    z = np.full(n.shape, np.nan)
+    none, every = (n <= 0) & (big > 0), (n >= big) & (big > 0)
     z[none] = special.ndtri_exp(np.minimum(big[none] * np.log1p(-p[none]) - _LN2, 0.0))
     z[every] = -special.ndtri_exp(np.minimum(big[every] * np.log(p[every]) - _LN2, 0.0))
-    z[big <= 0] = np.nan
+    inside = (n > 0) & (n < big)
+    n, big, p = n[inside], big[inside], p[inside]
+    root = _signed_root(n, big, p)
+    few = np.flatnonzero(big * np.minimum(p, 1.0 - p) < EXACT_BELOW)
+    root[few] = _exact(n[few], big[few], p[few], root[few])
+    z[inside] = root
     return z
 
 
-def _signed_root(n: Floats, big: Floats, p: Floats, expected: Floats) -> Floats:
+def _signed_root(n: Floats, big: Floats, p: Floats) -> Floats:
     """Return Barndorff-Nielsen's r*; near the expectation, where it is 0 / 0, the standardised residual."""
-    misses = big - n
+    expected, misses = big * p, big - n
+    away = n - expected
     log_hit, log_miss = np.log(n / expected), np.log(misses / (big - expected))
-    deviance = 2.0 * (n * log_hit + misses * log_miss)
-    r = np.copysign(np.sqrt(np.maximum(deviance, 0.0)), n - expected)
-    v = (log_hit - log_miss) * np.sqrt(n * misses / big)
-    plain: Floats = (n - expected) / np.sqrt(expected * (1.0 - p))
-    result: Floats = np.where(np.abs(plain) < 1e-2, plain, r + np.log(v / r) / r)
-    return result
+    r = np.copysign(np.sqrt(np.maximum(2.0 * (n * log_hit + misses * log_miss), 0.0)), away)
+    log_hit -= log_miss
+    log_hit *= np.sqrt(n * misses / big)
+    plain = away / np.sqrt(expected * (1.0 - p))
+    near = np.abs(plain) < 1e-2
+    r[near] = log_hit[near] = 1.0
+    return np.where(near, plain, r + np.log(log_hit / r) / r)
 
 
 def _exact(n: Floats, big: Floats, p: Floats, otherwise: Floats) -> Floats:
     """Return the normal quantile of the exact mid-p value."""
-    whole = big.astype(np.int64)
-    below, up_to = special.bdtr(n - 1, whole, p), special.bdtr(n, whole, p)
-    above, from_here = special.bdtrc(n, whole, p), special.bdtrc(n - 1, whole, p)
+    whole, deficit = big.astype(np.int64), n < big * p
+    tail = np.empty_like(n)
+    for side, rows in ((special.bdtr, deficit), (special.bdtrc, ~deficit)):
+        at, trials, chance = n[rows], whole[rows], p[rows]
+        tail[rows] = 0.5 * (side(at, trials, chance) + side(at - 1, trials, chance))
     with np.errstate(divide="ignore"):
-        low = special.ndtri_exp(np.log(0.5 * (below + up_to)))
-        high = -special.ndtri_exp(np.log(0.5 * (above + from_here)))
-    z = np.where(up_to < from_here, low, high)
+        z = np.where(deficit, 1.0, -1.0) * special.ndtri_exp(np.log(tail))
     return np.where(np.isfinite(z), z, otherwise)  # beyond 1e-300 the signed root still knows how far
 
 

@@ -147,7 +147,7 @@ def _kept(
     weights = trials.copy()
     kept = weights > 0
     log_rate = _newton_steps(counts * kept, weights, log_response, rings, _start(counts, weights, rings), 4)
-    for _ in range(3):
+    for _ in range(2):
         p = probability(log_rate[:, rings.group] + log_response)
         with np.errstate(divide="ignore", invalid="ignore"):
             pull = (counts - trials * p) / np.sqrt(trials * p * (1.0 - p) + 1.0)

@@ -10,7 +10,7 @@ from calowatch.detector.electronics import COLUMNS, electronics
 from calowatch.detector.index import channel_id
 from calowatch.detector.segmentation import check_era, segmentation
 
-__all__ = ["channel_table", "electronics_hash", "segmentation_hash"]
+__all__ = ["channel_table", "electronics_hash", "segmentation_hash", "wiring_hash"]
 
 _SEGMENTATION_COLUMNS = ("subdet", "ieta", "iphi", "depth", "dphi", "technology")
 
@@ -61,7 +61,18 @@ def segmentation_hash(era: str) -> str:
     return _hash(channel_table(era), _SEGMENTATION_COLUMNS)
 
 
+def wiring_hash(table: pd.DataFrame) -> str:
+    """Return the SHA-256 of the wiring that a channel table holds, the user's own maps included.
+
+    Examples
+    --------
+    >>> wiring_hash(channel_table("run3")) == electronics_hash("run3")
+    True
+    """
+    return _hash(table, ("channel", *COLUMNS))
+
+
 @cache
 def electronics_hash(era: str) -> str:
     """Return the SHA-256 of the wiring of an era: what a verdict depends on."""
-    return _hash(channel_table(era), ("channel", *COLUMNS))
+    return wiring_hash(channel_table(era))

@@ -7,20 +7,16 @@ integer branches ``RunNum`` and ``LumiSec``. Two producers share these names, se
 * the second has one tree entry per lumisection, and X counts the entries; events are unknown.
 """
 
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import uproot
 import xarray as xr
 
-from calowatch.core.errors import CountsError, FormatError, InputError
+from calowatch.core.errors import CountsError, FormatError
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.schema import make_occupancy
 from calowatch.io.analyzer_layout import (
@@ -33,14 +29,15 @@ from calowatch.io.analyzer_layout import (
     choose_layout,
 )
 from calowatch.io.analyzer_writer import FOLDER, HISTOGRAMS, TREE, write_analyzer
-from calowatch.io.origin import file_attrs, keep_filled, refuse_strays
+from calowatch.io.origin import file_attrs, hashing, keep_filled, refuse_strays
 from calowatch.io.request import ReadRequest, settle_era, settle_first_ls, settle_run
+from calowatch.io.root import holds, is_root, open_root
 
 __all__ = ["AnalyzerReader", "write_analyzer"]
 
 AXES = ((0.0, None), (-32.0, 64), (0.0, 72))  # lower edge and number of bins of X, Y, Z; unit width
-HEADER = struct.Struct(">4sii")  # magic, version, where the first record begins; then the end of the file
-BIG_FILE = 1_000_000  # added to the version of files beyond 2 GB, whose header holds 64-bit addresses
+
+WORKERS = 2  # decompression leaves Python to other threads; more would cost memory
 
 Ints = npt.NDArray[np.int64]
 
@@ -67,13 +64,21 @@ class _Tree:
 
 
 @dataclass(frozen=True)
+class _Depth:
+    """The filled cells of one histogram: their rows, their digis per X bin, and which X bins hold any."""
+
+    rows: Ints
+    digis: npt.NDArray[Any]
+    used: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
 class _Filled:
     """The filled cells of all depths: their numbers, their digis per X bin, and which X bins hold any."""
 
     cells: Ints
     digis: list[npt.NDArray[Any]]
-    columns: npt.NDArray[np.bool_]
-    n_bins: int
+    used: npt.NDArray[np.bool_]
 
 
 class AnalyzerReader:
@@ -84,14 +89,7 @@ class AnalyzerReader:
 
     def matches(self, path: Path) -> bool:
         """Return whether the file is a ROOT file with the analyzer's folder, or one too broken to tell."""
-        with path.open("rb") as stream:
-            if stream.read(4) != b"root":
-                return False
-        try:
-            with uproot.open({str(path): None}) as file:
-                return FOLDER in file
-        except Exception:  # noqa: BLE001 - whatever is broken, read() says what
-            return True
+        return is_root(path) and holds(path, FOLDER)
 
     def read(self, path: Path, request: ReadRequest, progress: Progress = SILENT) -> xr.Dataset:
         """Return the run in the file.
@@ -115,63 +113,24 @@ class AnalyzerReader:
         ConflictError
             When the request contradicts the file.
         """
-        with _opened(path) as file:
-            folder = _folder(path, file)
-            tree = _read_tree(path, folder)
+        with hashing(path) as sha256:
+            with open_root(path) as file:
+                folder = _folder(path, file)
+                _check_depths(path, folder)
+                tree = _read_tree(path, folder)
             run = settle_run(path, tree.run, request, progress)
             era = settle_era(path, run, None, request)
             settle_first_ls(path, int(tree.sections[0]), request, progress)
-            filled = _read_histograms(path, folder, tree, progress)
-        layout = choose_layout(path, filled.cells)
-        channels = analyzer_channels(era)
-        _check_cells(path, layout, filled.cells, era)
-        kept, columns, events = _lumisections(path, layout, tree, filled, progress)
-        wanted = cells_of(layout, channels)
-        counts = _place(filled, wanted, columns)
-        present = keep_filled(path, channels, np.isin(wanted, filled.cells), progress)
-        return make_occupancy(
-            counts[present].T, channels[present], kept, events, file_attrs(path, run, era, self.name)
-        )
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """Open a ROOT file; whatever goes wrong in its bytes, here or while it is read, is one clear error."""
-    _check_header(path)
-    try:
-        # A mapping, since uproot takes a colon in a name for an object inside; no caches, or they keep histograms.
-        with uproot.open({str(path): None}, object_cache=None, array_cache=None) as file:
-            yield file
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:
-        # uproot meets damage wherever it happens to read: struct, zlib, index and decoding errors alike.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FormatError(path, "a whole ROOT file", f"a damaged one ({reason})", "copy it again") from error
-
-
-def _check_header(path: Path) -> None:
-    """Raise unless the file begins as a ROOT file and is as long as it says."""
-    with path.open("rb") as stream:
-        head = stream.read(HEADER.size + 8)
-    if not head.startswith(b"root"):
-        found = "an empty file" if not head else "something else"
-        raise FormatError(path, "a ROOT file", found, "check that it is the file you meant")
-    size, end = path.stat().st_size, size_in_header(head)
-    if end is None or size < end:
-        length = "a header" if end is None else f"{end} bytes"
-        raise FormatError(
-            path, f"a ROOT file of {length}", f"a truncated one of {size} bytes", "copy it again"
-        )
-
-
-def size_in_header(head: bytes) -> int | None:
-    """Return the length of a ROOT file in bytes, as its header has it; ``None`` where the header is cut."""
-    if len(head) < HEADER.size + 8:
-        return None
-    _, version, _ = HEADER.unpack_from(head)
-    end: int = struct.unpack_from(">q" if version >= BIG_FILE else ">i", head, HEADER.size)[0]
-    return end
+            filled = _read_histograms(path, tree.columns, progress)
+            layout = choose_layout(path, filled.cells)
+            _check_cells(path, layout, filled.cells, era)
+            sections, columns, events = _lumisections(path, layout, tree, filled, progress)
+            channels = analyzer_channels(era)
+            cells = cells_of(layout, channels)
+            present = keep_filled(path, channels, np.isin(cells, filled.cells), progress)
+            counts = _place(filled, cells[present], columns)
+            attrs = file_attrs(path, run, era, self.name, sha256())
+        return make_occupancy(counts, channels[present], sections, events, attrs)
 
 
 def _folder(path: Path, file: Any) -> Any:
@@ -197,60 +156,62 @@ def _read_tree(path: Path, folder: Any) -> _Tree:
         )
     if branches.num_entries == 0:
         raise FormatError(path, f"events in {TREE}", "a tree without entries", "check the job that made it")
-    runs = pd.unique(branches["RunNum"].array(library="np"))
-    if len(runs) > 1:
-        named = ", ".join(str(run) for run in sorted(runs.tolist())[:5])
+    runs = branches["RunNum"].array(library="np")
+    if runs.min() != runs.max():
+        named = ", ".join(str(run) for run in np.unique(runs)[:5])
         raise FormatError(path, "one run", f"a mixture of runs {named}", "split the file by run")
-    sections, first, entries = _distinct(path, branches["LumiSec"].array(library="np"))
-    return _Tree(int(runs[0]), sections, entries, first)
+    return _Tree(int(runs[0]), *_distinct(path, branches["LumiSec"].array(library="np")))
 
 
 def _distinct(path: Path, numbers: npt.NDArray[Any]) -> tuple[Ints, Ints, Ints]:
-    """Return the lumisections in order, their first entries and their numbers of entries."""
+    """Return the lumisections in order, their numbers of entries and their first entries."""
     if numbers.dtype.kind not in "iu" or numbers.min() < 0:
         raise FormatError(path, "whole lumisection numbers", f"{numbers.min()}", "take the original file")
-    # Not np.unique, which sorts: millions of events, but few lumisections and those in stretches.
-    found = pd.unique(numbers)
-    first = np.empty(int(found.max()) + 1, dtype=np.int64)
-    starts = np.flatnonzero(np.diff(numbers, prepend=-1))
-    first[numbers[starts][::-1]] = starts[::-1]
-    sections = np.sort(found).astype(np.int64)
-    return sections, first[sections], np.bincount(numbers)[sections].astype(np.int64)
+    # Events come in stretches of one lumisection, so that few of millions need to be sorted.
+    starts = np.concatenate([[0], np.flatnonzero(numbers[1:] != numbers[:-1]) + 1])
+    sections, first = np.unique(numbers[starts], return_index=True)
+    return sections.astype(np.int64), np.bincount(numbers)[sections].astype(np.int64), starts[first]
 
 
-def _read_histograms(path: Path, folder: Any, tree: _Tree, progress: Progress) -> _Filled:
-    """Read the depths one after the other, keeping of each only the filled cells and the X bins in question."""
+def _check_depths(path: Path, folder: Any) -> None:
     present = set(folder.keys(recursive=False, cycle=False))
     missing = [name for name in HISTOGRAMS if name not in present]
     if missing:
         raise FormatError(
             path, f"{HISTOGRAMS[0]} .. {DEPTHS}", f"no {', '.join(missing)}", "take the whole file"
         )
-    cells: list[Ints] = []
-    digis: list[npt.NDArray[Any]] = []
-    used: npt.NDArray[np.bool_] = np.zeros(0, dtype=np.bool_)
-    for layer, name in enumerate(progress.track(HISTOGRAMS, f"reading {path.name}", DEPTHS)):
-        rows = _rows(path, name, folder[name])
-        if layer and rows.shape[1] != used.size:
-            raise _wrong_axis(
-                path, name, "X", f"{rows.shape[1] - 2} bins, {used.size - 2} in the depths before"
-            )
-        columns = np.asarray(rows.any(axis=0), dtype=np.bool_)
-        used = columns if not layer else used | columns
-        filled = np.flatnonzero(rows.any(axis=1))
-        cells.append(layer * ROWS + filled)
-        digis.append(rows[:, 1 : 1 + tree.columns][filled])
-        del rows
-    return _Filled(np.concatenate(cells), digis, used[1:-1], _checked_flow(path, used))
 
 
-def _checked_flow(path: Path, used: npt.NDArray[np.bool_]) -> int:
-    """Return the number of X bins, having refused digis below the first."""
+def _read_histograms(path: Path, columns: int, progress: Progress) -> _Filled:
+    """Read the depths, of which at most `WORKERS` are in memory as a whole at any time."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        parts = pool.map(lambda name: _read_depth(path, name, columns), HISTOGRAMS)
+        depths = list(progress.track(parts, f"reading {path.name}", DEPTHS))
+    used = depths[0].used
+    for name, depth in zip(HISTOGRAMS, depths, strict=True):
+        if depth.used.size != used.size:
+            found = f"{depth.used.size - 2} bins, {used.size - 2} in {HISTOGRAMS[0]}"
+            raise _wrong_axis(path, name, "X", found)
+        used = used | depth.used
     if used[0]:
         raise FormatError(
             path, "lumisections from 0 up", "digis in the X underflow", "take the original file"
         )
-    return used.size - 2
+    cells = [layer * ROWS + depth.rows for layer, depth in enumerate(depths)]
+    return _Filled(np.concatenate(cells), [depth.digis for depth in depths], used[1:-1])
+
+
+def _read_depth(path: Path, name: str, columns: int) -> _Depth:
+    """Read one histogram and keep the filled cells only; each thread opens the file for itself."""
+    with open_root(path) as file:
+        bins = _rows(path, name, file[f"{FOLDER}/{name}"])
+    # Whether a bin is empty shows in any byte order, so only what is kept needs to be turned into the machine's.
+    raw = bins.view(f"u{bins.dtype.itemsize}")
+    rows = np.flatnonzero(raw.any(axis=1))
+    # The last X bin is the overflow: lumisections beyond the histogram, which the tree tells of as well.
+    kept = bins[:, 1:-1][rows, :columns]
+    digis = kept if kept.dtype.isnative else kept.byteswap(inplace=True).view(kept.dtype.newbyteorder())
+    return _Depth(rows, digis, np.asarray(raw.any(axis=0), dtype=np.bool_))
 
 
 def _rows(path: Path, name: str, histogram: Any) -> npt.NDArray[Any]:
@@ -262,7 +223,8 @@ def _rows(path: Path, name: str, histogram: Any) -> npt.NDArray[Any]:
         bins, start, stop = (axis.member(key) for key in ("fNbins", "fXmin", "fXmax"))
         if (n_bins is not None and bins != n_bins) or start != low or stop - start != bins:
             raise _wrong_axis(path, name, letter, f"{bins} bins [{start:g}, {stop:g})")
-    values: npt.NDArray[Any] = histogram.values(flow=True).T
+    # The buffer as it lies in the file: histogram.values() would copy all of it to put it into another order.
+    values: npt.NDArray[Any] = np.asarray(histogram.bases[-1])
     return values.reshape(ROWS, -1)
 
 
@@ -296,12 +258,12 @@ def _lumisections(
             f"{tree.entries.max()} entries for one lumisection",
             "check that histograms and tree are of one file",
         )
-    inside = columns < filled.n_bins
+    inside = columns < filled.used.size
     if not inside.all():
         progress.note(
             f"{path.name}: {(~inside).sum()} lumisections lie beyond the histograms and are left out"
         )
-    unknown = np.setdiff1d(np.flatnonzero(filled.columns), columns)
+    unknown = np.setdiff1d(np.flatnonzero(filled.used), columns)
     if unknown.size:
         raise CountsError(
             path,
@@ -313,15 +275,19 @@ def _lumisections(
 
 
 def _place(filled: _Filled, wanted: Ints, columns: Ints) -> npt.NDArray[Any]:
-    """Return digis as (channel, ls): each filled cell in the row of its channel, zeros elsewhere."""
-    kind = np.result_type(*filled.digis)
-    counts = np.zeros((wanted.size, columns.size), dtype=kind)
+    """Return digis as (ls, channel): each filled cell in the column of its channel, zeros elsewhere."""
+    counts = np.zeros((columns.size, wanted.size), dtype=np.result_type(*filled.digis))
     channel = np.full(DEPTHS * ROWS, -1, dtype=np.int64)
     channel[wanted] = np.arange(wanted.size)
-    rows = np.split(channel[filled.cells], np.cumsum([len(part) for part in filled.digis])[:-1])
+    places = np.split(channel[filled.cells], np.cumsum([len(part) for part in filled.digis])[:-1])
     chosen = _slice_of(columns)
-    for place, digis in zip(rows, filled.digis, strict=True):
-        counts[place] = digis[:, chosen]
+    for place, digis in zip(places, filled.digis, strict=True):
+        order = np.argsort(place)
+        # Channels in a row, such as a phi ring, are turned together: small enough for the processor's cache.
+        for run in np.split(order, np.flatnonzero(np.diff(place[order]) != 1) + 1):
+            if run.size:
+                start = place[run[0]]
+                counts[:, start : start + run.size] = digis[run][:, chosen].T
     return counts
 
 

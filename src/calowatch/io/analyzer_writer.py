@@ -56,7 +56,11 @@ def write_analyzer(
     histograms = depth_histograms(
         occupancy["counts"].to_numpy()[:, held], cells_of(Layout.GAPPED, channels), sections, ls_bins
     )
-    with atomic_file(path) as scratch, uproot.recreate(scratch, compression=uproot.ZLIB(1)) as file:
+    with (
+        atomic_file(path) as scratch,
+        scratch.open("w+b") as stream,  # opened here, since uproot takes a colon in a name for a URL
+        uproot.recreate(stream, compression=uproot.ZLIB(1)) as file,
+    ):
         folder = file.mkdir(FOLDER)
         named = zip(HISTOGRAMS, histograms, strict=True)
         for name, histogram in progress.track(named, f"writing {Path(path).name}", DEPTHS):

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from calowatch.core.files import file_hash
 from calowatch.core.progress import SILENT, Progress
 from calowatch.io.request import ReadRequest
 from calowatch.io.sources import NO_REQUEST, Piece, expand, read_piece
@@ -89,7 +88,7 @@ def _found(piece: Piece, store: str | Path, request: ReadRequest) -> int | None:
     """Return the run that this file was converted into before, if the request does not ask for something else."""
     if piece.stored_run is not None or not piece.path.is_file():
         return None
-    run = find_source(store, file_hash(piece.path))
+    run = find_source(store, piece.path)
     if run is None or request == NO_REQUEST:
         return run
     held = open_run(store, run, lazy=True)

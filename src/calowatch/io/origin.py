@@ -1,6 +1,8 @@
 """What every reader says about a file: where it came from, and which of its cells no channel can have filled."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from calowatch.core.progress import Progress
 from calowatch.core.provenance import provenance
 from calowatch.detector.segmentation import ERAS
 
-__all__ = ["NAMED_CELLS", "file_attrs", "keep_filled", "refuse_strays", "source_hashes"]
+__all__ = ["NAMED_CELLS", "file_attrs", "hashing", "keep_filled", "refuse_strays", "source_hashes"]
 
 NAMED_CELLS = 5
 """How many cells at fault an error names."""
@@ -22,9 +24,16 @@ NAMED_CELLS = 5
 Cell = tuple[int, int, int]
 
 
-def file_attrs(path: Path, run: int, era: str, reader: str) -> dict[str, Any]:
+@contextmanager
+def hashing(path: Path) -> Iterator[Callable[[], str]]:
+    """Hash a file in a thread of its own while it is read; yield what waits for its SHA-256."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(file_hash, path).result
+
+
+def file_attrs(path: Path, run: int, era: str, reader: str, sha256: str) -> dict[str, Any]:
     """Return the attributes of an occupancy read from one file; the name in it carries no folder."""
-    source = {"name": path.name, "sha256": file_hash(path)}
+    source = {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256}
     return {
         "run": run,
         "era": era,

@@ -25,7 +25,7 @@ from calowatch.detector.index import channel_columns, dqm_cell, dqm_index, dqm_p
 from calowatch.detector.segmentation import SUBDETS
 from calowatch.detector.table import channel_table
 from calowatch.io.events import events_from_hf
-from calowatch.io.origin import file_attrs, keep_filled, refuse_strays
+from calowatch.io.origin import file_attrs, hashing, keep_filled, refuse_strays
 from calowatch.io.request import ReadRequest, settle_era, settle_first_ls, settle_run
 
 __all__ = ["StudyReader", "write_study"]
@@ -109,15 +109,17 @@ class StudyReader:
         InputError
             When no run number is to be had.
         """
-        with _opened(path) as file:
-            run = settle_run(path, _number(file, "run"), request, progress)
-            era = settle_era(path, run, _text(file, "era"), request)
-            first_ls = settle_first_ls(path, _number(file, "first_ls"), request, progress)
-            channels = channel_table(era)
-            counts = _read_planes(path, file, channels, era, progress)
-            sections = _read_column(path, file, "ls", len(counts))
-            events = _read_column(path, file, "n_events", len(counts))
-            held = _text(file, "subdets")
+        with hashing(path) as sha256:
+            with _opened(path) as file:
+                run = settle_run(path, _number(file, "run"), request, progress)
+                era = settle_era(path, run, _text(file, "era"), request)
+                first_ls = settle_first_ls(path, _number(file, "first_ls"), request, progress)
+                channels = channel_table(era)
+                counts = _read_planes(path, file, channels, era, progress)
+                sections = _read_column(path, file, "ls", len(counts))
+                events = _read_column(path, file, "n_events", len(counts))
+                held = _text(file, "subdets")
+            attrs = file_attrs(path, run, era, self.name, sha256())
         if held is None:
             kept = keep_filled(path, channels, np.asarray(counts.any(axis=0)), progress)
         else:
@@ -127,7 +129,7 @@ class StudyReader:
             events = events_from_hf(counts, channels)
         if sections is None:
             sections = np.arange(first_ls, first_ls + len(counts))
-        return make_occupancy(counts, channels, sections, events, file_attrs(path, run, era, self.name))
+        return make_occupancy(counts, channels, sections, events, attrs)
 
 
 @contextmanager

@@ -22,6 +22,10 @@ def detector(
         typer.Argument(help="A channel (HE -27 33 3) or a unit (HEP07-RM3); without it, the whole detector."),
     ] = None,
     era: Annotated[str, typer.Option("--era", help="run3, 2018 or 2017.")] = "run3",
+    run: Annotated[
+        int | None,
+        typer.Option("--run", help="Wiring in this run, by your own maps; by default their newest."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")] = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write the channels, one row each, to FILE.")
@@ -46,17 +50,17 @@ def detector(
 
     unit = " ".join(name) if name else None
     if unit is None:
-        summary = inventory.detector(era)
+        summary = inventory.detector(era, run)
         print_json(summary) if json else _show_summary(summary)
     else:
         from dataclasses import asdict
 
         from calowatch.detector.lookup import describe
 
-        found = describe(unit, era)
+        found = describe(unit, era, run)
         print_json(asdict(found)) if json else _show_description(found)
     if csv is not None:
-        n = inventory.write_channels(csv, era, unit)
+        n = inventory.write_channels(csv, era, unit, run)
         typer.echo(f"{n} channels written to {csv}", err=True)
 
 
@@ -120,6 +124,12 @@ def _place_rows(found: "Description") -> list[tuple[str, str]]:
     if not address:
         address = "several, see below" if set(found.units) - {"ring"} else "not known in this era"
     rows.append(("electronics", address))
+    if found.card_serials:
+        serials = [f"{card}: {serial}" for card, serial in found.card_serials.items()]
+        alone = found.unit_type == "card" and len(serials) == 1
+        rows.append(("card serial", next(iter(found.card_serials.values())) if alone else _listed(serials)))
+    if found.maps:
+        rows.append(("your own maps", "; ".join(found.maps)))
     for kind, index in found.indices.items():
         text = str(index) if kind == "channel" else " ".join(map(str, index))
         rows.append(("number" if kind == "channel" else f"{kind} bin", text))

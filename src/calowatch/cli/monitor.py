@@ -133,7 +133,7 @@ def verdict_table(verdicts: "Sequence[Verdict]", title: str | None = None) -> "T
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:
         table.add_row(
-            verdict.unit,
+            verdict.title,
             verdict.unit_type,
             verdict.kind,
             f"{verdict.first_ls}-{verdict.last_ls}",

@@ -36,6 +36,8 @@ class Question:
         Numbers of channels already known to be bad.
     rate
         False discovery rate of the list of verdicts.
+    table
+        The channel table as it is wired in this run; by default the built-in one of the era.
     """
 
     occupancy: xr.Dataset
@@ -43,6 +45,13 @@ class Question:
     usable: npt.NDArray[np.bool_]
     known: frozenset[int] = frozenset()
     rate: float = 0.01
+    table: pd.DataFrame | None = None
+
+    @property
+    def wiring(self) -> pd.DataFrame:
+        """The channels of the era with their electronics as they are in this run."""
+        era = str(self.occupancy.attrs["era"])
+        return self.table if self.table is not None else channel_table(era)
 
 
 def decide(question: Question) -> list[Verdict]:
@@ -63,7 +72,7 @@ def decide(question: Question) -> list[Verdict]:
 def _verdicts(question: Question, testable: npt.NDArray[np.bool_], *, known: bool) -> list[Verdict]:
     if not testable.any() or not question.usable.any():
         return []
-    table = channel_table(str(question.occupancy.attrs["era"]))
+    table = question.wiring
     rows = pd.Index(table["channel"]).get_indexer(pd.Index(question.occupancy["channel"].to_numpy()))
     units = unit_set(table, np.asarray(rows, np.int64), testable)
     trials = np.where(question.usable, question.expectation["n_trials"].to_numpy(), 0.0)
@@ -104,7 +113,17 @@ def _verdict(question: Question, units: UnitSet, failure: Failure, *, known: boo
         log10_p=log_p / float(np.log(10.0)),
         known=known,
         channels=channels_of(question.occupancy, units.channels[failure.unit]),
+        card_serial=_serial(question, units, failure.unit),
     )
+
+
+def _serial(question: Question, units: UnitSet, unit: int) -> str:
+    """Return the serial number of a card, or what its channels disagree on, ``""`` for other units."""
+    if units.types[unit] != "card" or question.table is None or "qie_id" not in question.table:
+        return ""
+    numbers = question.occupancy["channel"].to_numpy()[units.channels[unit]]
+    rows = question.table["channel"].isin(numbers)
+    return ", ".join(sorted({str(serial) for serial in question.table["qie_id"][rows] if serial}))
 
 
 def _kind(question: Question, unit_type: str, failure: Failure) -> Kind:

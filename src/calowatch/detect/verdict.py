@@ -36,6 +36,8 @@ class Verdict:
         Whether all its channels were on the list of known-bad ones.
     channels
         The channels concerned.
+    card_serial
+        Of a card, its serial number, where a map of the user's tells it.
     """
 
     unit: str
@@ -48,9 +50,16 @@ class Verdict:
     log10_p: float
     known: bool
     channels: tuple[Channel, ...]
+    card_serial: str = ""
+
+    @property
+    def title(self) -> str:
+        """The unit's name, a card's with its serial number where it is known."""
+        return f"{self.unit} (QIE {self.card_serial})" if self.card_serial else self.unit
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as `verdicts.json` holds it."""
+        serial = {"card_serial": self.card_serial} if self.card_serial else {}
         return {
             "unit": self.unit,
             "unit_type": self.unit_type,
@@ -62,6 +71,7 @@ class Verdict:
             "log10_p": round(self.log10_p, 2),
             "known": self.known,
             "channels": [list(channel) for channel in self.channels],
+            **serial,
         }
 
 

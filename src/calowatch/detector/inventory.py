@@ -7,8 +7,8 @@ import pandas as pd
 
 from calowatch.core.files import atomic_file
 from calowatch.detector.segmentation import SUBDETS
-from calowatch.detector.table import channel_table
 from calowatch.detector.units import UNIT_TYPES, find_unit, unit_names
+from calowatch.detector.user_conditions import table_for
 
 __all__ = ["CSV_COLUMNS", "detector", "write_channels"]
 
@@ -19,13 +19,15 @@ CSV_COLUMNS = (
 """Columns of the channel list, in order; an empty field where the wiring is unknown."""
 
 
-def detector(era: str = "run3") -> dict[str, Any]:
+def detector(era: str = "run3", run: int | None = None) -> dict[str, Any]:
     """Return how many channels and units an era has.
 
     Parameters
     ----------
     era
         ``"2017"``, ``"2018"`` or ``"run3"``.
+    run
+        In which run, where the user has maps of their own; by default the newest of them count.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def detector(era: str = "run3") -> dict[str, Any]:
     >>> detector("run3")["units"]["HE"]
     {'fibre': 1152, 'card': 576, 'rm': 144, 'rbx': 36, 'uhtr': 72, 'fed': 18, 'ring': 148}
     """
-    table = channel_table(era)
+    table = table_for(era, run)
     names = unit_names(table)
     units: dict[str, dict[str, int]] = {}
     for subdet in SUBDETS:
@@ -55,7 +57,9 @@ def detector(era: str = "run3") -> dict[str, Any]:
     return {"era": era, "channels": channels, "units": units}
 
 
-def write_channels(path: Path | str, era: str = "run3", unit: str | None = None) -> int:
+def write_channels(
+    path: Path | str, era: str = "run3", unit: str | None = None, run: int | None = None
+) -> int:
     """Write the channels of an era, or of one unit, as CSV with the columns `CSV_COLUMNS`; return how many.
 
     Parameters
@@ -66,15 +70,19 @@ def write_channels(path: Path | str, era: str = "run3", unit: str | None = None)
         ``"2017"``, ``"2018"`` or ``"run3"``.
     unit
         A name as `calowatch.detector.units.find_unit` takes it; by default everything.
+    run
+        As for `detector`. Where a map of the user's tells the cards' serial numbers, they stand in a last column,
+        ``qie_id``.
 
     Raises
     ------
     UnknownNameError
         When the era or the unit does not exist.
     """
-    table: pd.DataFrame = channel_table(era)
+    table: pd.DataFrame = table_for(era, run)
     if unit is not None:
         table = table[find_unit(unit, table)[1]]
+    serials = ["qie_id"] if (table["qie_id"] != "").any() else []
     with atomic_file(path) as scratch:
-        table[list(CSV_COLUMNS)].to_csv(scratch, index=False, na_rep="", lineterminator="\n")
+        table[[*CSV_COLUMNS, *serials]].to_csv(scratch, index=False, na_rep="", lineterminator="\n")
     return len(table)

@@ -1,15 +1,15 @@
 """Where a channel or unit sits, and what fails with it."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from calowatch.detector.index import analyzer_index, canonical_index, dqm_index, dqm_plane
-from calowatch.detector.table import channel_table
 from calowatch.detector.units import UNIT_TYPES, find_unit, unit_names
+from calowatch.detector.user_conditions import maps_for, table_for
 
 __all__ = ["ETA_EDGES", "Description", "describe"]
 
@@ -53,6 +53,10 @@ class Description:
         By unit type, what else of its own kind sits on the units of that type it uses.
     indices
         For a channel: its number and its place in the grids of `calowatch.detector.index` that have room for it.
+    card_serials
+        Serial numbers of the cards it sits on or is made of, by card, where a map of the user's tells them.
+    maps
+        The user's own maps that were laid over the built-in wiring, in words.
     """
 
     name: str
@@ -68,6 +72,8 @@ class Description:
     units: dict[str, list[str]]
     shares: dict[str, list[str]]
     indices: dict[str, Any]
+    card_serials: dict[str, str] = field(default_factory=dict)
+    maps: list[str] = field(default_factory=list)
 
 
 def _iphi_arc(rows: pd.DataFrame) -> tuple[int, int] | None:
@@ -139,7 +145,12 @@ def _shares(names: pd.DataFrame, rows: Any, unit_type: str) -> dict[str, list[st
     return shares
 
 
-def describe(name: str, era: str = "run3") -> Description:
+def _serials(cards: "pd.Series[Any]", serials: "pd.Series[Any]") -> dict[str, str]:
+    pairs = {(str(card), str(serial)) for card, serial in zip(cards, serials, strict=True) if card and serial}
+    return dict(sorted(pairs, key=lambda pair: _natural(pair[0])))
+
+
+def describe(name: str, era: str = "run3", run: int | None = None) -> Description:
     """Return where a channel or unit sits, its size, and what shares its electronics.
 
     Parameters
@@ -148,6 +159,8 @@ def describe(name: str, era: str = "run3") -> Description:
         As `calowatch.detector.units.find_unit` takes it.
     era
         ``"2017"``, ``"2018"`` or ``"run3"``.
+    run
+        In which run, where the user has maps of their own; by default the newest of them count.
 
     Raises
     ------
@@ -162,7 +175,7 @@ def describe(name: str, era: str = "run3") -> Description:
     >>> describe("HEP07-RM3").shares["rbx"]
     ['HEP07-RM1', 'HEP07-RM2', 'HEP07-RM4']
     """
-    table = channel_table(era)
+    table = table_for(era, run)
     unit_type, mask = find_unit(name, table)
     names = unit_names(table).rename(columns={"channel_name": "channel"})
     rows = table[mask]
@@ -185,4 +198,10 @@ def describe(name: str, era: str = "run3") -> Description:
         },
         shares=_shares(names, mask, unit_type),
         indices=_indices(rows.iloc[0], era) if unit_type == "channel" else {},
+        card_serials=_serials(names["card"][mask], rows["qie_id"]),
+        maps=[
+            f"{entry.subdet}: {entry.source} {entry.runs}"
+            for entry in maps_for(era, run)
+            if entry.subdet in set(rows["subdet"])
+        ],
     )

@@ -16,7 +16,8 @@ from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.detect.decide import Question, decide
 from calowatch.detect.verdict import Verdict, verdicts_document
-from calowatch.detector.table import electronics_hash
+from calowatch.detector.table import wiring_hash
+from calowatch.detector.user_conditions import SavedMap, maps_for, table_for
 from calowatch.io.known import read_known
 from calowatch.io.request import ReadRequest
 from calowatch.io.sources import read_source
@@ -123,11 +124,12 @@ def monitor(
     truth = tuple(asdict(fault) for fault in read_truth(settings.truth)) if settings.truth else None
     listed = read_known(Path(known)) if known is not None else frozenset[int]()
     occupancy = read_source(source, settings.request, progress)
+    table = table_for(str(occupancy.attrs["era"]), int(occupancy.attrs["run"]))
     steps = progress.track(range(2), "judge", 2)
     next(steps)
     scores = score(occupancy, bundle, min_events=settings.min_events, window=settings.window)
     next(steps)
-    verdicts = decide(Question(occupancy, scores.expectation, scores.usable, listed, settings.rate))
+    verdicts = decide(Question(occupancy, scores.expectation, scores.usable, listed, settings.rate, table))
     next(steps, None)
     document = verdicts_document(
         int(occupancy.attrs["run"]),
@@ -137,25 +139,30 @@ def monitor(
         occupancy["ls"].to_numpy()[~scores.usable].tolist(),
     )
     summary = _summary(scores, bundle, len(listed), settings)
-    document["provenance"] = _provenance(scores, reference, settings)
+    document["provenance"] = {
+        **_provenance(scores, reference, settings),
+        "electronics": wiring_hash(table),
+        "maps": [asdict(entry) for entry in _maps(occupancy)],
+    }
     outcome = Outcome(document, tuple(verdicts), summary, truth=truth)
-    return _written(outcome, scores, Path(out), settings, progress)
+    given = ReportInput(
+        scores.occupancy,
+        scores.expectation,
+        scores.evidence,
+        outcome.verdicts,
+        outcome.document["no_verdict_ls"],
+        outcome.summary,
+        outcome.truth,
+        table,
+    )
+    return _written(outcome, given, Path(out), settings, progress)
 
 
 def _written(
-    outcome: Outcome, scores: Scores, out: Path, settings: MonitorSettings, progress: Progress
+    outcome: Outcome, given: ReportInput, out: Path, settings: MonitorSettings, progress: Progress
 ) -> Outcome:
     with staged_files(out) as scratch:
         if settings.report:
-            given = ReportInput(
-                scores.occupancy,
-                scores.expectation,
-                scores.evidence,
-                outcome.verdicts,
-                outcome.document["no_verdict_ls"],
-                outcome.summary,
-                outcome.truth,
-            )
             write_report(scratch, given, progress)
         (scratch / "verdicts.json").write_text(json.dumps(outcome.document, indent=1, allow_nan=False) + "\n")
         names = [path.relative_to(scratch) for path in sorted(scratch.rglob("*")) if path.is_file()]
@@ -181,6 +188,9 @@ def _summary(
         "False discovery rate": settings.rate,
         "Known-bad channels": n_known,
     }
+    maps = _maps(occupancy)
+    if maps:
+        summary["Your own maps"] = ", ".join(f"{entry.subdet}: {entry.source} {entry.runs}" for entry in maps)
     for name, label in (("pileup", "Pile-up"), ("lumi", "Luminosity")):
         if name in occupancy:
             summary[label] = f"{float(occupancy[name].mean()):.1f} (mean)"
@@ -192,7 +202,7 @@ def _summary(
 
 def _provenance(scores: Scores, reference: str | Path | None, settings: MonitorSettings) -> dict[str, Any]:
     occupancy: xr.Dataset = scores.occupancy
-    record = provenance(
+    return provenance(
         "monitor",
         sources=occupancy.attrs["provenance"].get("sources", []),
         options={
@@ -202,4 +212,7 @@ def _provenance(scores: Scores, reference: str | Path | None, settings: MonitorS
             "window": settings.window,
         },
     )
-    return {**record, "electronics": electronics_hash(str(occupancy.attrs["era"]))}
+
+
+def _maps(occupancy: xr.Dataset) -> list[SavedMap]:
+    return maps_for(str(occupancy.attrs["era"]), int(occupancy.attrs["run"]))

@@ -103,7 +103,7 @@ def run_average(given: ReportInput) -> RunAverage:
     evidence = strongest(given.evidence["z_window"].to_numpy())
     state, unit = _states(given, evidence)
     return RunAverage(
-        channels=_channels(given.occupancy),
+        channels=_channels(given),
         counts=counts,
         events=events,
         occupancy=counts / scale,
@@ -151,9 +151,14 @@ def verdict_columns(verdict: Verdict, occupancy: xr.Dataset) -> Ints:
     return found
 
 
-def _channels(occupancy: xr.Dataset) -> pd.DataFrame:
-    table = channel_table(str(occupancy.attrs["era"]))
+def _channels(given: ReportInput) -> pd.DataFrame:
+    occupancy = given.occupancy
+    table = given.table if given.table is not None else channel_table(str(occupancy.attrs["era"]))
     names = unit_names(table)
+    if "qie_id" in table:
+        serial = table["qie_id"].to_numpy(object)
+        known = (names["card"] != "").to_numpy(bool) & (serial != "")
+        names["card"] = np.where(known, names["card"] + " (QIE " + serial + ")", names["card"])
     place = table[["channel", "subdet", "ieta", "iphi", "depth", "dphi"]]
     whole = place.join(names).set_index("channel")
     return whole.loc[occupancy["channel"].to_numpy()].reset_index()

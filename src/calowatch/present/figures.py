@@ -136,7 +136,7 @@ def unit_figure(given: ReportInput, exposed: Exposure, verdict: Verdict) -> go.F
     figure.update_xaxes(_AXIS, title_text="lumisection (LS)", range=[int(ls[0]) - 0.8, int(ls[-1]) + 0.8])
     figure.update_yaxes(_AXIS, title_text="seen / expected", range=[0, top])
     title = (
-        f"<b>{escape(verdict.unit)}</b>  {in_words(verdict.kind)}, LS {verdict.first_ls}-{verdict.last_ls}"
+        f"<b>{escape(verdict.title)}</b>  {in_words(verdict.kind)}, LS {verdict.first_ls}-{verdict.last_ls}"
     )
     return figure.update_layout(
         _LAYOUT,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 
 from calowatch.detect.verdict import Verdict
@@ -31,6 +32,8 @@ class ReportInput:
     truth
         Injected faults, one mapping each with ``unit``, ``kind``, ``first_ls``, ``last_ls``, and where known
         ``factor`` and ``channels``; ``None`` for real data.
+    table
+        The channel table as it is wired in this run; by default the built-in one of the era.
     """
 
     occupancy: xr.Dataset
@@ -40,3 +43,4 @@ class ReportInput:
     no_verdict_ls: Sequence[int]
     summary: Mapping[str, Any]
     truth: Sequence[Mapping[str, Any]] | None = None
+    table: pd.DataFrame | None = None

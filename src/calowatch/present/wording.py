@@ -113,7 +113,7 @@ def unit_rows(verdicts: Sequence[Verdict]) -> list[UnitRow]:
     """Return the lines of a table of units, strongest first."""
     return [
         UnitRow(
-            unit=verdict.unit,
+            unit=verdict.title,
             unit_type=verdict.unit_type,
             kind=verdict.kind,
             stretch=f"{verdict.first_ls}\u2013{verdict.last_ls}",

@@ -11,18 +11,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from calowatch.data.prepare import prepare
     from calowatch.evaluate.monitor import monitor
     from calowatch.io.conversion import convert
     from calowatch.train.fit import fit
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "convert", "fit", "monitor"]
+__all__ = ["__version__", "convert", "fit", "monitor", "prepare"]
 
 _VERBS = {
     "convert": "calowatch.io.conversion",
     "fit": "calowatch.train.fit",
     "monitor": "calowatch.evaluate.monitor",
+    "prepare": "calowatch.data.prepare",
 }
 
 

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from calowatch import __version__
-from calowatch.cli import convert, demo, detector, fit, frame, monitor, simulate
+from calowatch.cli import convert, demo, detector, fit, frame, graph, mask, monitor, prepare, simulate
+from calowatch.cli import map as own_maps
 from calowatch.core.errors import InputError
 
 __all__ = ["app", "main"]
@@ -51,11 +52,15 @@ def _frame(
 
 
 app.command("detector", cls=frame.VerbWithNumbers)(detector.detector)
+app.command("mask")(mask.mask)
+app.command("graph")(graph.graph)
+app.add_typer(own_maps.app, name="map")
 app.add_typer(simulate.app, name="simulate")
 app.command("convert")(convert.convert)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)
 app.command("demo")(demo.demo)
+app.command("prepare")(prepare.prepare)
 
 
 def _error(message: str) -> None:

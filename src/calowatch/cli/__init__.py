@@ -13,7 +13,19 @@ from typing import Annotated
 import typer
 
 from calowatch import __version__
-from calowatch.cli import convert, demo, detector, fit, frame, graph, mask, monitor, prepare, simulate
+from calowatch.cli import (
+    convert,
+    demo,
+    detector,
+    explore,
+    fit,
+    frame,
+    graph,
+    mask,
+    monitor,
+    prepare,
+    simulate,
+)
 from calowatch.cli import map as own_maps
 from calowatch.core.errors import InputError
 
@@ -57,6 +69,7 @@ app.command("graph")(graph.graph)
 app.add_typer(own_maps.app, name="map")
 app.add_typer(simulate.app, name="simulate")
 app.command("convert")(convert.convert)
+app.command("explore")(explore.explore)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)
 app.command("demo")(demo.demo)

@@ -21,7 +21,9 @@ def detector(
         list[str] | None,
         typer.Argument(help="A channel (HE -27 33 3) or a unit (HEP07-RM3); without it, the whole detector."),
     ] = None,
-    era: Annotated[str, typer.Option("--era", help="run3, 2018 or 2017.")] = "run3",
+    era: Annotated[
+        str | None, typer.Option("--era", help="run3, 2018 or 2017; that of --run, or run3, unless given.")
+    ] = None,
     run: Annotated[
         int | None,
         typer.Option("--run", help="Wiring in this run, by your own maps; by default their newest."),
@@ -47,7 +49,9 @@ def detector(
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
     from calowatch.cli.terminal import print_json
     from calowatch.detector import inventory
+    from calowatch.detector.conditions import era_or_default
 
+    era = era_or_default(era, run)
     unit = " ".join(name) if name else None
     if unit is None:
         summary = inventory.detector(era, run)

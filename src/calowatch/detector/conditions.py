@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from calowatch.core.errors import UnknownNameError
 
-__all__ = ["ERA_CONDITIONS", "Conditions", "Interval", "era_of_run"]
+__all__ = ["ERA_CONDITIONS", "Conditions", "Interval", "era_of_run", "era_or_default"]
 
 T = TypeVar("T")
 
@@ -122,3 +122,21 @@ def era_of_run(run: int) -> str:
     ('2017', '2018', 'run3')
     """
     return ERA_CONDITIONS.at(run)
+
+
+def era_or_default(era: str | None, run: int | None) -> str:
+    """Return the era that was given, else that of the run, else Run 3.
+
+    Raises
+    ------
+    UnknownNameError
+        For a run of no known era, when no era was given.
+
+    Examples
+    --------
+    >>> era_or_default(None, 319077), era_or_default("2017", 319077), era_or_default(None, None)
+    ('2018', '2017', 'run3')
+    """
+    if era is not None:
+        return era
+    return "run3" if run is None else era_of_run(run)

@@ -21,6 +21,7 @@ have iphi 3, 7, .. 71 and so fill the odd columns 1, 3, .. 35; each covers its c
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -28,9 +29,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from calowatch.core.errors import UnknownNameError, nearest
+from calowatch.core.provenance import provenance
+from calowatch.detector.arrays import write_array
 from calowatch.detector.index import canonical_index, dqm_index
 from calowatch.detector.segmentation import SUBDETS
-from calowatch.detector.table import channel_table
+from calowatch.detector.table import channel_table, segmentation_hash
 
 __all__ = [
     "LAYOUTS",
@@ -42,6 +45,7 @@ __all__ = [
     "in_layout",
     "layout_mask",
     "to_grid",
+    "write_mask",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -285,3 +289,25 @@ def canonical_losses(era: str = "run3") -> dict[str, dict[str, Any]]:
         }
         losses[name] = {"channels": channels, "outside": channels - len(own), "shared": shared}
     return losses
+
+
+def write_mask(path: Path | str, layout: str, era: str = "run3") -> dict[str, Any]:
+    """Write `layout_mask` as ``.npy`` and what it is as JSON beside it (``PATH.json``); return what it is.
+
+    Raises
+    ------
+    UnknownNameError
+        For a layout or an era that does not exist.
+    """
+    mask = layout_mask(layout, era)
+    summary = {
+        "layout": find_layout(layout).name,
+        "axes": ["ieta", "iphi", "depth"],
+        "subdets": list(find_layout(layout).subdets),
+        "era": era,
+        "channels": int(mask.sum()),
+        "segmentation": segmentation_hash(era),
+        "canonical_grid_loses": canonical_losses(era),
+    }
+    write_array(path, mask, {**summary, "provenance": provenance("mask")})
+    return {**summary, "shape": list(mask.shape)}

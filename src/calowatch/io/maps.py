@@ -21,11 +21,12 @@ import numpy as np
 import pandas as pd
 
 from calowatch.core.errors import FormatError
+from calowatch.core.files import atomic_file
 from calowatch.detector.electronics import COLUMNS
 from calowatch.detector.index import channel_id
 from calowatch.detector.segmentation import SUBDETS
 
-__all__ = ["ElectronicsMap", "read_map"]
+__all__ = ["ElectronicsMap", "read_map", "write_map"]
 
 _NUMBERS = ("rm", "card", "fibre", "crate", "slot", "fed")
 _EMAP_NAMES = "i cr sl tb dcc spigot fib fibch subdet eta phi dep"
@@ -96,6 +97,13 @@ class ElectronicsMap:
         present = set(self.channels["subdet"])
         return tuple(subdet for subdet in SUBDETS if subdet in present)
 
+    @property
+    def serials(self) -> int:
+        """How many different serial numbers of cards it names."""
+        if "qie_id" not in self.channels:
+            return 0
+        return len(set(self.channels["qie_id"]) - {""})
+
 
 @dataclass(frozen=True)
 class _Line:
@@ -163,6 +171,12 @@ def read_map(path: Path | str) -> ElectronicsMap:
     return ElectronicsMap(path.name, layout.kind, channels, dict(aside), vme)
 
 
+def write_map(path: Path | str, found: ElectronicsMap) -> None:
+    """Write the channels of a map as CSV, one row each, atomically; unknown cells are empty."""
+    with atomic_file(path) as scratch:
+        found.channels.to_csv(scratch, index=False, na_rep="", lineterminator="\n")
+
+
 def _texts(path: Path) -> Iterator[str]:
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
@@ -222,7 +236,7 @@ def _layout(path: Path, heads: Sequence[list[str]], lines: Sequence[_Line]) -> _
         return _EMAP_LAYOUT
     raise FormatError(
         f"{path}, line {lines[0].number}",
-        f"the rows of an EMap ({_EMAP_NAMES}) or an LMap with columns {', '.join(_LMAP_NEEDED)} named above",
+        f"the rows of an EMap ({_EMAP_NAMES}) or an LMap with columns Side, Eta, Phi, Depth, Det named above",
         " ".join(first)[:60],
         "give an EMap or LMap text file, with its heading",
     )

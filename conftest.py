@@ -5,10 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(autouse=True)
-def _own_configuration(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[None]:
+@pytest.fixture(scope="session", autouse=True)
+def _no_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Point the user's configuration to an empty place."""
-    monkeypatch.setenv("CALOWATCH_CONFIG", str(tmp_path_factory.getbasetemp() / "no_configuration"))
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CALOWATCH_CONFIG", str(tmp_path_factory.getbasetemp() / "no_configuration"))
+        yield

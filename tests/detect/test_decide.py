@@ -160,3 +160,16 @@ def test_a_silent_subdetector_is_no_green_light(toy_run, subdets):
     found = decide(Question(run, reference.predict(run), usable_ls(run)))
     assert {verdict.unit_type for verdict in found} == {"ring"}
     assert len(found) == 148
+
+
+def test_a_module_that_loses_gain_is_named_as_one(toy_run, reference, run3):
+    """Loss of gain leaves channels that always fire alone, and takes half the digis of the quiet ones."""
+    toy = toy_run(5)
+    inside = find_unit("HEM17-RM2", run3)[1]
+    rng = np.random.default_rng(3)
+    counts = toy.occupancy["counts"].to_numpy().copy()
+    events = toy.occupancy["n_events"].to_numpy()
+    counts[10:, inside] = rng.binomial(events[10:, None], toy.p[10:, inside] ** (1 / 0.7))
+    run = toy.occupancy.assign(counts=(("ls", "channel"), counts))
+    (found,) = decide(Question(run, reference.predict(run), usable_ls(run)))
+    assert (found.unit, found.kind, found.first_ls) == ("HEM17-RM2", "degraded", 11)

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
+from scipy import optimize, special
 
 from calowatch.detect.course import Ramp, find_ramp
 from calowatch.detect.scan import (
-    DEFICITS,
-    EXCESSES,
-    FACTORS,
+    CHANGES,
     Cells,
+    Change,
     best_bursts,
     best_segments,
     log_ratio,
@@ -35,7 +34,7 @@ _TOLERANCE = 3.0  # log-likelihood by which a smaller share must win before a un
 _DEAD_BELOW = 0.02  # digis over expectation: no course in time is asked of so little
 _BURST = 8.0  # log-likelihood ratio that every burst beyond the first must be worth
 _ROWS = 8  # lumisections worked on at once
-_EXPLAINED_SIGMA = 0.15  # ln(lambda): what may vary within a unit that fails by a common factor
+_EXPLAINED_SIGMA = 0.2  # ln(lambda): what may vary within a unit that fails by a common factor
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,10 @@ class Failure:
         First and last row of each stretch in which it fails, in order.
     factor
         Digis over expectation in those stretches.
+    change
+        What fits best there.
     log_p
-        Natural logarithm of the p-value of this unit, after all stretches and factors tried.
+        Natural logarithm of the p-value of this unit, after all stretches and changes tried.
     ramp
         How the factor goes with time, where it comes on gradually.
     """
@@ -59,6 +60,7 @@ class Failure:
     unit: int
     bursts: tuple[tuple[int, int], ...]
     factor: float
+    change: Change
     log_p: float
     ramp: Ramp | None = None
 
@@ -87,8 +89,8 @@ def benjamini_hochberg(log_p: Floats, tests: int, rate: float) -> float:
 
 
 def log_trials(usable_rows: int) -> float:
-    """Return ln of the number of factors and stretches tried on one unit."""
-    return float(np.log(len(FACTORS)) + np.log(max(usable_rows, 1)) + np.log(usable_rows + 1.0) - np.log(2.0))
+    """Return ln of the number of changes and stretches tried on one unit."""
+    return float(np.log(len(CHANGES)) + np.log(max(usable_rows, 1)) + np.log(usable_rows + 1.0) - np.log(2.0))
 
 
 class _Ledger:
@@ -112,15 +114,16 @@ class _Ledger:
             self._p = self._cells.p.copy()
             self._sigma = np.broadcast_to(self._cells.sigma, self._p.shape).astype(np.float32)
         rows = np.flatnonzero(_inside(failure.bursts, len(self._p))).astype(np.int64)
-        factor = failure.ramp.factor(rows)[:, None] if failure.ramp else failure.factor
         block = np.ix_(rows, channels)
-        self._p[block] = np.clip(self._p[block] * factor, 1e-9, 1.0 - 1e-6)
+        p = self._p[block]
+        changed = p * failure.ramp.factor(rows)[:, None] if failure.ramp else failure.change.apply(p)
+        self._p[block] = np.clip(changed, 1e-9, 1.0 - 1e-6)
         self._sigma[block] = np.hypot(self._sigma[block], _EXPLAINED_SIGMA)
         self._touched[channels] = True
 
 
 def _gain(cells: Cells) -> tuple[float, int]:
-    """Return the largest log-likelihood ratio of a unit over stretches and factors, and the factor's position."""
+    """Return the largest log-likelihood ratio of a unit over stretches and changes, and the change's position."""
     sums = np.stack([ratio.sum(axis=1) for ratio in log_ratios(cells)], axis=1)
     gains = best_segments(sums)[0]
     best = int(gains.argmax())
@@ -141,9 +144,9 @@ class _Rise:
 
 
 def _initial_gains(cells: Cells, units: UnitSet) -> Floats:
-    """Return the largest log-likelihood ratio of every unit, over stretches and factors."""
+    """Return the largest log-likelihood ratio of every unit, over stretches and changes."""
     singles = np.array([inside[0] for inside in units.members if len(inside) == 1], dtype=np.int64)
-    rises = [_Rise(len(units)) for _ in FACTORS]
+    rises = [_Rise(len(units)) for _ in CHANGES]
     for first in range(0, len(cells.counts), _ROWS):
         for rise, ratio in zip(rises, log_ratios(cells.rows(slice(first, first + _ROWS))), strict=True):
             sums = units.incidence @ ratio.T
@@ -153,15 +156,23 @@ def _initial_gains(cells: Cells, units: UnitSet) -> Floats:
     return best
 
 
-def _fails_as_a_whole(cells: Cells, deficit: bool) -> bool:
+def _fails_as_a_whole(cells: Cells, change: Change) -> bool:
     """Return whether the channels of a unit fail together, rather than a few of them.
 
-    The likelihood of "a share of the channels fails, each by a factor of its own" is compared at the share that
-    fits best and at all of them. Weak failures, where no single channel tells, pass; half a unit dead does not.
+    The likelihood of "a share of the channels fails" is compared at the share that fits best and at all of them,
+    for channels that all change alike, and for channels that fail by a factor each of its own. Weak failures, where
+    no single channel tells, pass; half a unit dead does not.
     """
-    factors = DEFICITS if deficit else EXCESSES
-    ratios = np.stack([ratio.sum(axis=0) for ratio in log_ratios(cells, factors)])
-    affected = special.logsumexp(ratios, axis=0) - np.log(len(factors))
+    alike = log_ratio(cells, change).sum(axis=0)
+    if _all_affected(alike):
+        return True
+    own = tuple(other for other in CHANGES if other.deficit is change.deficit and other.form == "factor")
+    ratios = np.stack([ratio.sum(axis=0) for ratio in log_ratios(cells, own)])
+    return _all_affected(special.logsumexp(ratios, axis=0) - np.log(len(own)))
+
+
+def _all_affected(affected: Floats) -> bool:
+    """Return whether all channels may be affected, from the log-likelihood ratio of each to be."""
     shares = np.linspace(0.02, 1.0, 50)[:, None]
     with np.errstate(divide="ignore"):
         total = np.logaddexp(np.log(shares) + affected, np.log1p(-shares)).sum(axis=1)
@@ -184,22 +195,40 @@ def _ratio_of_sums(cells: Cells, bursts: Sequence[tuple[int, int]]) -> float:
     return float(cells.counts[rows].sum()) / max(expected, 1e-9)
 
 
-def _bursts(cells: Cells, factor: float) -> tuple[tuple[tuple[int, int], ...], float]:
-    """Return when a unit fails and by which factor, refining both in turn from the best factor of the grid."""
+def _refined(cells: Cells, bursts: Sequence[tuple[int, int]], change: Change) -> Change:
+    """Return the change of the same form whose expected digis within the bursts equal the counted ones."""
+    if change.form == "factor":
+        return Change("factor", _ratio_of_sums(cells, bursts))
+    rows = _inside(bursts, len(cells.counts)) & (cells.trials > 0)[:, 0]
+    hits, trials, p = cells.counts[rows].sum(), cells.trials[rows], cells.p[rows]
+
+    def excess(size: float) -> float:
+        return float((trials * Change("gain", size).apply(p)).sum() - hits)
+
+    low, high = (0.05, 1.0) if change.deficit else (1.0, 20.0)
+    if excess(low) >= 0 or excess(high) <= 0:
+        return change
+    return Change("gain", float(optimize.brentq(excess, low, high, xtol=1e-4)))
+
+
+def _bursts(cells: Cells, change: Change) -> tuple[tuple[tuple[int, int], ...], Change]:
+    """Return when a unit fails and how, refining both in turn from the best change of the list."""
     bursts: list[tuple[int, int]] = []
-    options = [factor, *(other for other in FACTORS if (other < 1) is (factor < 1) and other != factor)]
+    options = [change, *(other for other in CHANGES if other.deficit is change.deficit and other != change)]
     best = -np.inf
     for option in options:
         found, score = best_bursts(log_ratio(cells, option).sum(axis=1), _BURST)
         if score > best:
-            best, factor, bursts = score, option, found
+            best, change, bursts = score, option, found
     for _ in range(2):
-        refined = _ratio_of_sums(cells, bursts) if bursts else factor
-        found, _ = best_bursts(log_ratio(cells, refined).sum(axis=1), _BURST)
-        if not found or (refined < 1) is not (factor < 1):
+        refined = _refined(cells, bursts, change) if bursts else change
+        if refined.deficit is not change.deficit:
             break
-        bursts = found
-    return tuple(bursts), _ratio_of_sums(cells, bursts)
+        found, _ = best_bursts(log_ratio(cells, refined).sum(axis=1), _BURST)
+        if not found:
+            break
+        change, bursts = refined, found
+    return tuple(bursts), change
 
 
 def attribute(cells: Cells, units: UnitSet, rate: float) -> list[Failure]:
@@ -230,7 +259,7 @@ def attribute(cells: Cells, units: UnitSet, rate: float) -> list[Failure]:
             if offset - gain <= threshold:
                 heapq.heappush(queue, (-gain, unit))
             continue
-        failure = _judge(own, unit, FACTORS[best], offset - gain)
+        failure = _judge(own, unit, CHANGES[best], offset - gain)
         if failure is None:
             continue
         failures.append(failure)
@@ -240,18 +269,18 @@ def attribute(cells: Cells, units: UnitSet, rate: float) -> list[Failure]:
     return [failure for failure in failures if failure.log_p <= limit]
 
 
-def _judge(cells: Cells, unit: int, factor: float, log_p: float) -> Failure | None:
+def _judge(cells: Cells, unit: int, change: Change, log_p: float) -> Failure | None:
     """Return the failure of a unit, or None where only some of its channels fail."""
-    bursts, refined = _bursts(cells, factor)
-    if not bursts or (refined < 1) is not (factor < 1):
-        first, last = (int(at[0]) for at in best_segments(log_ratio(cells, factor).sum(axis=1)[:, None])[1:])
+    bursts, change = _bursts(cells, change)
+    if not bursts:
+        first, last = (int(at[0]) for at in best_segments(log_ratio(cells, change).sum(axis=1)[:, None])[1:])
         bursts = ((first, last),)
-        refined = _ratio_of_sums(cells, bursts)
-    ramp = find_ramp(cells, bursts[0]) if len(bursts) == 1 and refined >= _DEAD_BELOW else None
+    factor = _ratio_of_sums(cells, bursts)
+    ramp = find_ramp(cells, bursts[0]) if len(bursts) == 1 and factor >= _DEAD_BELOW else None
     if ramp is not None:
         bursts = ((ramp.first, ramp.last),)
-        refined = _ratio_of_sums(cells, bursts)
+        factor = _ratio_of_sums(cells, bursts)
     inside = cells.rows(_inside(bursts, len(cells.counts)))
-    if cells.counts.shape[1] > 1 and not _fails_as_a_whole(inside, deficit=factor < 1):
+    if cells.counts.shape[1] > 1 and not _fails_as_a_whole(inside, change):
         return None
-    return Failure(unit, bursts, refined, log_p, ramp)
+    return Failure(unit, bursts, factor, change, log_p, ramp)

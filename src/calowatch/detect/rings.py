@@ -77,17 +77,17 @@ def _common_shift(shift: Floats, subdet: npt.NDArray[np.str_]) -> Floats:
 def _ring_sums(
     occupancy: xr.Dataset, expectation: xr.Dataset, members: list[npt.NDArray[np.int64]], away: Floats
 ) -> tuple[Floats, Floats]:
-    """Return the mean digis per channel of each ring, rounded down to be safe, and the mean p it should have.
+    """Return the digis of the median channel of each ring, and the p that it should have.
 
-    One channel's worth of trials stands for the whole ring: what the shared rate leaves uncertain is common to its
-    channels, so that their number adds no certainty.
+    The median, so that no single failing unit makes the ring fail; one channel's worth of trials, since what the
+    shared rate leaves uncertain is common to all channels, and their number adds no certainty.
     """
     all_counts, all_p = occupancy["counts"].to_numpy(), expectation["p"].to_numpy()
     counts, p = np.empty(away.shape), np.empty(away.shape)
     for column, inside in enumerate(members):
-        counts[:, column] = np.round(all_counts[:, inside].mean(axis=1))
-        rate = -np.log1p(-all_p[:, inside]) * np.exp(np.clip(away[:, [column]], -20.0, 20.0))
-        p[:, column] = np.clip(-np.expm1(-rate), 1e-9, 1.0 - 1e-7).mean(axis=1)
+        counts[:, column] = np.floor(np.median(all_counts[:, inside], axis=1))
+        rate = -np.log1p(-np.median(all_p[:, inside], axis=1)) * np.exp(np.clip(away[:, column], -20.0, 20.0))
+        p[:, column] = np.clip(-np.expm1(-rate), 1e-9, 1.0 - 1e-7)
     return counts, p
 
 

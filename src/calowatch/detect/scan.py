@@ -1,9 +1,9 @@
 """Likelihood ratios against the expectation, summed over units and scanned over time.
 
-For a factor f on p, a stretch of lumisections and a set of channels, the ratio of the likelihoods of the counts with
-and without the factor is the best possible statistic (Neyman and Pearson, 1933). Under the expectation its mean is
+For a change of p, a stretch of lumisections and a set of channels, the ratio of the likelihoods of the counts with
+and without the change is the best possible statistic (Neyman and Pearson, 1933). Under the expectation its mean is
 one, so by Markov's inequality it exceeds exp(G) with probability exp(-G) at most: a p-value that holds for any
-number of events, without asymptotics, and that only has to be multiplied by the number of factors and stretches
+number of events, without asymptotics, and that only has to be multiplied by the number of changes and stretches
 tried.
 
 An expectation is never exact. The healthy hypothesis is therefore the whole interval of ln(lambda) within
@@ -13,17 +13,16 @@ most anywhere in the interval, and a slightly wrong expectation raises no alarm 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 __all__ = [
-    "DEFICITS",
-    "EXCESSES",
-    "FACTORS",
+    "CHANGES",
     "MARGIN",
     "Cells",
+    "Change",
     "best_bursts",
     "best_segments",
     "log_ratio",
@@ -35,14 +34,45 @@ Floats = npt.NDArray[np.float64]
 MARGIN = 3.0
 """Half-width of the healthy interval of ln(lambda), in units of sigma."""
 
-DEFICITS = (0.0, 0.3, 0.6, 0.8, 0.9, 0.95)
-EXCESSES = (1.05, 1.1, 1.25, 1.6, 3.0)
-FACTORS = DEFICITS + EXCESSES
-"""Factors on p that are tried."""
-
 _LEAST = 1e-3  # stands for factor 0, so that a stray digi does not clear a dead channel
 _VISIBLE = 1.03  # excesses smaller than this, all that is left to channels that nearly always fire, are none
-_CLEAR = 2.0  # a factor is tried on a channel only if it is this many half-widths away
+_CLEAR = 1.5  # a change is asked of a channel only if it moves ln(lambda) by this many half-widths
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a failure does to p.
+
+    Parameters
+    ----------
+    form
+        ``"factor"``: p' = size * p, digis lost or added whatever their charge. ``"gain"``: p' = p^(1 / size), charges
+        that shrink or grow against a fixed threshold, for a spectrum that falls exponentially.
+    size
+        Below one for fewer digis, above one for more.
+    """
+
+    form: Literal["factor", "gain"]
+    size: float
+
+    @property
+    def deficit(self) -> bool:
+        """Whether digis get fewer."""
+        return self.size < 1.0
+
+    def apply(self, p: Floats) -> Floats:
+        """Return the changed p; a factor above one may lead above one."""
+        if self.form == "factor":
+            return self.size * p
+        changed: Floats = p ** (1.0 / self.size)
+        return changed
+
+
+CHANGES = (
+    *(Change("factor", size) for size in (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 1.05, 1.1, 1.25, 1.6, 3.0)),
+    *(Change("gain", size) for size in (0.6, 0.8, 0.9, 1.15, 1.4)),
+)
+"""What is tried on every unit."""
 
 
 @dataclass(frozen=True)
@@ -76,40 +106,44 @@ class Cells:
         return Cells(self.counts[part], self.trials[part], self.p[part], sigma)
 
 
-def log_ratios(cells: Cells, factors: tuple[float, ...] = FACTORS) -> Iterator[Floats]:
-    """Yield, per factor, the log-likelihood ratio of every cell, shape (ls, channel).
+def log_ratios(cells: Cells, changes: tuple[Change, ...] = CHANGES) -> Iterator[Floats]:
+    """Yield, per change and in their order, the log-likelihood ratio of every cell, shape (ls, channel).
 
-    Cells in which a factor changes nothing beyond the healthy interval (saturated ones, or expectations too uncertain
+    Cells in which a change moves nothing beyond the healthy interval (saturated ones, or expectations too uncertain
     for so small a change) contribute zero.
     """
-    rate = -np.log1p(-cells.p)
-    half_width = MARGIN * cells.sigma
+    edges = {deficit: _edge(cells, deficit) for deficit in {change.deficit for change in changes}}
     misses = cells.trials - cells.counts
-    for deficit in (True, False):
-        tried = [factor for factor in factors if (factor < 1) is deficit]
-        if not tried:
-            continue
-        edge_rate = rate * np.exp(-half_width if deficit else half_width)
-        edge = -np.expm1(-edge_rate)
-        log_edge = np.log(edge)
-        for factor in tried:
-            if deficit:
-                changed = max(factor, _LEAST) * cells.p
-                works = changed < edge
-            else:
-                # Never quite one: a single miss must not rule a hot channel out.
-                changed = np.minimum(factor * cells.p, 1.0 - 0.25 * (1.0 - edge))
-                works = (changed > edge) & (changed > _VISIBLE * cells.p)
-            works = works & (abs(np.log(max(factor, _LEAST))) >= _CLEAR * half_width)
-            changed = np.where(works, changed, 0.5)
-            ratio = cells.counts * (np.log(changed) - log_edge)
-            ratio += misses * (np.log1p(-changed) + edge_rate)
-            yield np.where(works & (cells.trials > 0), ratio, 0.0)
+    for change in changes:
+        edge_rate, clear_rate, edge, log_edge = edges[change.deficit]
+        changed = change.apply(cells.p)
+        if change.deficit:
+            changed = np.maximum(changed, _LEAST * cells.p)
+        else:
+            # Never quite one: a single miss must not rule a hot channel out.
+            np.minimum(changed, 1.0 - 0.25 * (1.0 - edge), out=changed)
+        changed_rate = -np.log1p(-changed)
+        if change.deficit:
+            works = (changed_rate <= clear_rate) & (changed < edge)
+        else:
+            works = (changed_rate >= clear_rate) & (changed > edge) & (changed > _VISIBLE * cells.p)
+        ratio = cells.counts * (np.log(changed) - log_edge)
+        ratio += misses * (edge_rate - changed_rate)
+        yield np.where(works & (cells.trials > 0), ratio, 0.0)
 
 
-def log_ratio(cells: Cells, factor: float) -> Floats:
-    """Return the log-likelihood ratio of every cell for one factor, shape (ls, channel)."""
-    return next(log_ratios(cells, (factor,)))
+def _edge(cells: Cells, deficit: bool) -> tuple[Floats, Floats, Floats, Floats]:
+    """Return lambda at the edge of the healthy interval and where changes are clear of it, and p, ln(p) at the edge."""
+    rate = -np.log1p(-cells.p)
+    half_width = (-MARGIN if deficit else MARGIN) * cells.sigma
+    edge_rate = rate * np.exp(half_width)
+    edge = -np.expm1(-edge_rate)
+    return edge_rate, rate * np.exp(_CLEAR * half_width), edge, np.log(edge)
+
+
+def log_ratio(cells: Cells, change: Change) -> Floats:
+    """Return the log-likelihood ratio of every cell for one change, shape (ls, channel)."""
+    return next(log_ratios(cells, (change,)))
 
 
 def best_segments(

@@ -28,6 +28,9 @@ MIN_EVENTS = 100
 
 _FLOOR = 0.003  # of sigma with a reference: what frozen responses may still move between runs
 _RING_FLOOR = 0.05  # of sigma without one
+# Of 20,000 healthy channels the farthest from its ring lies about this many spreads away, and it is no failure: the
+# spread is widened so that three sigma of the expectation reach there.
+_FARTHEST = 4.2
 _POOL_WEIGHT = 20.0  # channels' worth of weight of the technology's spread against the ring's own
 
 
@@ -91,8 +94,8 @@ def _population_spread(deviation: Floats, rings: Rings, table: pd.DataFrame, flo
 class RingReference:
     """Expect of every channel what its phi ring says; nothing has to be learned beforehand.
 
-    Rings are split by technology, so that an upgraded sector is compared with itself. ``sigma`` is the spread of the
-    channels within a ring: large for HPDs, whose gains differ.
+    Rings are split by technology, so that an upgraded sector is compared with itself. ``sigma`` is 1.4 times the
+    spread of the channels within a ring, which is large for HPDs, whose gains differ.
     """
 
     method = "ring"
@@ -108,7 +111,7 @@ class RingReference:
         deviation = _mean_deviation(counts[usable], trials[usable], log_rate[usable], rings)
         median = np.nan_to_num(rings.median(deviation))
         centred = deviation - median[rings.group]
-        sigma = _population_spread(centred, rings, table, _RING_FLOOR)
+        sigma = _FARTHEST / 3.0 * _population_spread(centred, rings, table, _RING_FLOOR)
         return _expectation(occupancy, log_rate + median, flat, sigma, self.method)
 
 

@@ -22,6 +22,7 @@ MIN_RATE, MAX_RATE = 1e-7, 16.0
 
 _BLOCK = 10  # lumisections summed before channels are compared with their ring
 _CHUNK = 4  # lumisections worked on at once: what fits the processor's cache
+_MISFIT = 2.5  # chi-squared per channel of a ring from which a lumisection is looked at by itself
 _PRIOR_WIDTH = (
     1.0  # of ln(rate) around its start; matters only where a ring tells next to nothing (HF, p = 1)
 )
@@ -131,13 +132,25 @@ def _newton_steps(
     return log_rate
 
 
-def _start(counts: Floats, trials: Floats, rings: Rings) -> Floats:
+def _misfit(
+    counts: npt.NDArray[Any], trials: Floats, log_response: Floats, rings: Rings, log_rate: Floats
+) -> Floats:
+    """Return chi-squared per channel of every row and ring, shape (row, ring); about one where all is well."""
+    p = probability(np.take(log_rate, rings.group, axis=-1) + log_response)
+    expected = trials * p
+    away = counts - expected
+    away *= away
+    away /= expected * (1.0 - p) + 1.0
+    return rings.sum(away) / np.maximum(rings.sum((trials > 0).astype(np.float64)), 1.0)
+
+
+def _start(counts: npt.NDArray[Any], trials: Floats, rings: Rings) -> Floats:
     """Return a first ln(rate) per row and ring from the share of hits."""
     return empirical_log_rate(rings.sum(counts), rings.sum(trials))
 
 
 def _kept(
-    counts: Floats, trials: Floats, log_response: Floats, rings: Rings
+    counts: npt.NDArray[Any], trials: Floats, log_response: Floats, rings: Rings
 ) -> tuple[npt.NDArray[np.bool_], Floats]:
     """Return which (block, channel) follow their ring, and ln(rate) per block and ring.
 
@@ -190,16 +203,17 @@ def ring_log_rates(
     block_trials = np.add.reduceat(trials, edges)[:, None] * usable
     kept, block_rates = _kept(block_counts, block_trials, response, rings)
     block = np.arange(len(trials)) // _BLOCK
-    rates = np.empty((len(trials), rings.size))
+    rates, misfit = np.empty((len(trials), rings.size)), np.empty(len(trials))
     for first in range(0, len(trials), _CHUNK):
         part = slice(first, first + _CHUNK)
         weights = kept[block[part]]
-        rates[part] = _newton_steps(
-            counts[part] * weights,
-            trials[part, None] * weights,
-            response,
-            rings,
-            block_rates[block[part]],
-            2,
-        )
+        seen, events = counts[part] * weights, trials[part, None] * weights
+        rates[part] = _newton_steps(seen, events, response, rings, block_rates[block[part]], 2)
+        misfit[part] = _misfit(seen, events, response, rings, rates[part]).max(axis=1)
+    # A failure that begins or ends within a block, or a burst, shows in single lumisections only.
+    alone = np.flatnonzero(misfit > _MISFIT)
+    for first in range(0, len(alone), 8 * _CHUNK):
+        rows = alone[first : first + 8 * _CHUNK]
+        weights = kept[block[rows]]
+        rates[rows] = _kept(counts[rows] * weights, trials[rows, None] * weights, response, rings)[1]
     return rates

@@ -36,24 +36,25 @@ def _toy(
     run: int = 362760,
 ) -> ToyRun:
     """One run of a frozen detector: 10 % spread within rings, brightness falling by a quarter over the run."""
-    table = channel_table(era)
-    ring = table.groupby(["subdet", "ieta", "depth"]).ngroup().to_numpy()
+    whole = channel_table(era)
+    ring = whole.groupby(["subdet", "ieta", "depth"]).ngroup().to_numpy()
     frozen = np.random.default_rng(99)
-    rate = frozen.uniform(0.05, 1.5, ring.max() + 1)[ring] * np.exp(0.1 * frozen.standard_normal(len(table)))
-    rate[(table["subdet"] == "HF").to_numpy()] = 40.0
+    rate = frozen.uniform(0.05, 1.5, ring.max() + 1)[ring] * np.exp(0.1 * frozen.standard_normal(len(whole)))
+    rate[(whole["subdet"] == "HF").to_numpy()] = 40.0
+    keep = whole["subdet"].isin(list(subdets)).to_numpy()
+    table = whole[keep]
     rng = np.random.default_rng(seed)
     n_events = rng.poisson(events, n_ls)
     brightness = pileup * np.exp(-np.linspace(0, 0.3, n_ls))
-    healthy = -np.expm1(-brightness[:, None] * rate)
+    healthy = -np.expm1(-brightness[:, None] * rate[keep])
     p = healthy.copy()
     for unit, factor, first, last in faults:
         inside = find_unit(unit, table)[1]
         p[first - 1 : last, inside] = np.minimum(1.0, factor * p[first - 1 : last, inside])
-    keep = table["subdet"].isin(list(subdets)).to_numpy()
-    counts = rng.binomial(n_events[:, None], p[:, keep]).astype(np.int32)
+    counts = rng.binomial(n_events[:, None], p).astype(np.int32)
     attrs = {"run": run, "era": era, "provenance": {"sources": []}, "source": "toy"}
-    occupancy = make_occupancy(counts, table[keep], np.arange(1, n_ls + 1), n_events, attrs)
-    return ToyRun(occupancy, healthy[:, keep])
+    occupancy = make_occupancy(counts, table, np.arange(1, n_ls + 1), n_events, attrs)
+    return ToyRun(occupancy, healthy)
 
 
 @pytest.fixture(scope="session")

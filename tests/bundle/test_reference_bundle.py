@@ -123,3 +123,11 @@ def test_channel_order_does_not_matter(bundle, toy_run):
     np.testing.assert_allclose(
         shuffled.evidence["z"].to_numpy(), score(run, loaded).evidence["z"].to_numpy()[:, order], atol=1e-5
     )
+
+
+def test_a_missing_subdetector_is_no_green_light(toy_run, tmp_path):
+    both = toy_run(1, n_ls=5, subdets=("HE", "HO")).occupancy
+    save_reference(tmp_path / "both", Reference().fit([both]), CONTENT)
+    alone = both.isel(channel=both["subdet"].to_numpy() == "HE")
+    (warning,) = score(alone, load_reference(tmp_path / "both")).warnings
+    assert "Nothing of HO" in warning

@@ -10,6 +10,7 @@ from calowatch.bundle.reference import ReferenceBundle
 from calowatch.core.errors import ConflictError
 from calowatch.core.schema import events_known
 from calowatch.detect.evidence import evidence
+from calowatch.detector.index import channel_columns
 from calowatch.models.reference import MIN_EVENTS, RingReference, usable_ls
 
 __all__ = ["Scores", "score"]
@@ -79,12 +80,25 @@ def score(
             "safe side." + (" The reference is not used." if bundle is not None else "")
         )
         bundle = None
+    warnings += _missing_subdets(occupancy, bundle)
     if not usable.any():
         warnings.append(f"No lumisection has {min_events} events: no verdict.")
     expectation = _expectation(occupancy, bundle, warnings)
     return Scores(
         occupancy, expectation, evidence(occupancy, expectation, usable, window), usable, tuple(warnings)
     )
+
+
+def _missing_subdets(occupancy: xr.Dataset, bundle: ReferenceBundle | None) -> list[str]:
+    """Return a warning where the run lacks subdetectors of the reference: absent is not healthy."""
+    if bundle is None:
+        return []
+    known = set(channel_columns(bundle.reference.channel_)["subdet"])
+    missing = sorted(known - set(occupancy["subdet"].to_numpy().tolist()))
+    if not missing:
+        return []
+    names = ", ".join(missing)
+    return [f"Nothing of {names} in this run, which the reference knows: out of the run, or dead as a whole."]
 
 
 def _expectation(occupancy: xr.Dataset, bundle: ReferenceBundle | None, warnings: list[str]) -> xr.Dataset:

@@ -31,7 +31,7 @@ class Verdict:
         One-sided normal quantile of ``log10_p``.
     log10_p
         Base-10 logarithm of the probability that a healthy detector shows this anywhere in the run: every stretch of
-        lumisections, every factor and every unit that was tried is counted.
+        lumisections, every change and every unit that was tried is counted.
     known
         Whether all its channels were on the list of known-bad ones.
     channels

@@ -22,7 +22,7 @@ MIN_RATE, MAX_RATE = 1e-7, 16.0
 
 _BLOCK = 10  # lumisections summed before channels are compared with their ring
 _CHUNK = 4  # lumisections worked on at once: what fits the processor's cache
-_MISFIT = 2.5  # chi-squared per channel of a ring from which a lumisection is looked at by itself
+_MISFIT = 2.5  # chi-squared of a ring, over its usual one, from which a lumisection is looked at by itself
 _PRIOR_WIDTH = (
     1.0  # of ln(rate) around its start; matters only where a ring tells next to nothing (HF, p = 1)
 )
@@ -203,15 +203,16 @@ def ring_log_rates(
     block_trials = np.add.reduceat(trials, edges)[:, None] * usable
     kept, block_rates = _kept(block_counts, block_trials, response, rings)
     block = np.arange(len(trials)) // _BLOCK
-    rates, misfit = np.empty((len(trials), rings.size)), np.empty(len(trials))
+    rates, misfit = np.empty((2, len(trials), rings.size))
     for first in range(0, len(trials), _CHUNK):
         part = slice(first, first + _CHUNK)
         weights = kept[block[part]]
         seen, events = counts[part] * weights, trials[part, None] * weights
         rates[part] = _newton_steps(seen, events, response, rings, block_rates[block[part]], 2)
-        misfit[part] = _misfit(seen, events, response, rings, rates[part]).max(axis=1)
+        misfit[part] = _misfit(seen, events, response, rings, rates[part])
     # A failure that begins or ends within a block, or a burst, shows in single lumisections only.
-    alone = np.flatnonzero(misfit > _MISFIT)
+    usual = np.maximum(np.median(misfit, axis=0), 1.0)
+    alone = np.flatnonzero((misfit > _MISFIT * usual).any(axis=1))
     for first in range(0, len(alone), 8 * _CHUNK):
         rows = alone[first : first + 8 * _CHUNK]
         weights = kept[block[rows]]

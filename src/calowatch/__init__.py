@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from calowatch.data.prepare import prepare
+    from calowatch.evaluate.explore import explore
     from calowatch.evaluate.monitor import monitor
     from calowatch.io.conversion import convert
+    from calowatch.io.run import open_run
     from calowatch.train.fit import fit
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "convert", "fit", "monitor", "prepare"]
+__all__ = ["__version__", "convert", "explore", "fit", "monitor", "open_run", "prepare"]
 
 _VERBS = {
     "convert": "calowatch.io.conversion",
+    "explore": "calowatch.evaluate.explore",
     "fit": "calowatch.train.fit",
     "monitor": "calowatch.evaluate.monitor",
+    "open_run": "calowatch.io.run",
     "prepare": "calowatch.data.prepare",
 }
 

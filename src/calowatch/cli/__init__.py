@@ -17,6 +17,7 @@ from calowatch.cli import (
     convert,
     demo,
     detector,
+    explore,
     fit,
     frame,
     graph,
@@ -68,6 +69,7 @@ app.command("graph")(graph.graph)
 app.add_typer(own_maps.app, name="map")
 app.add_typer(simulate.app, name="simulate")
 app.command("convert")(convert.convert)
+app.command("explore")(explore.explore)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)
 app.command("demo")(demo.demo)

@@ -14,11 +14,11 @@ from calowatch.present.averages import Exposure, exposure, unit_course, verdict_
 from calowatch.present.given import ReportInput
 from calowatch.present.palette import NO_VERDICT_COLOUR, STATES, in_words, state_of
 
-__all__ = ["run_figure", "stretches", "unit_figure"]
+__all__ = ["AXIS", "LAYOUT", "run_figure", "stretches", "unit_figure"]
 
 BLUE, GREY, RED = "#0072b2", "#8a8a8a", "#d55e00"
-_AXIS = {"showline": True, "linecolor": "#444", "mirror": True, "ticks": "outside", "gridcolor": "#e6e6e6"}
-_LAYOUT: dict[str, Any] = {
+AXIS = {"showline": True, "linecolor": "#444", "mirror": True, "ticks": "outside", "gridcolor": "#e6e6e6"}
+LAYOUT: dict[str, Any] = {
     "template": "none",
     "paper_bgcolor": "white",
     "plot_bgcolor": "white",
@@ -80,11 +80,11 @@ def run_figure(given: ReportInput) -> go.Figure:
         figure.add_trace(trace, row=row, col=1)
         figure.update_yaxes(title={"text": label, "font": {"size": 12}}, rangemode="tozero", row=row, col=1)
         _shade_no_verdict(figure, given, row=row, col=1)
-    figure.update_xaxes(_AXIS)
-    figure.update_yaxes(_AXIS)
+    figure.update_xaxes(AXIS)
+    figure.update_yaxes(AXIS)
     figure.update_xaxes(title_text="lumisection (LS)", row=len(series), col=1)
     return figure.update_layout(
-        _LAYOUT, height=115 * len(series) + 60, margin={"l": 75, "r": 15, "t": 10, "b": 50}
+        LAYOUT, height=115 * len(series) + 60, margin={"l": 75, "r": 15, "t": 10, "b": 50}
     )
 
 
@@ -133,13 +133,13 @@ def unit_figure(given: ReportInput, exposed: Exposure, verdict: Verdict) -> go.F
         )
     )
     top = _top_of_ratio(course.ratio, course.spread)
-    figure.update_xaxes(_AXIS, title_text="lumisection (LS)", range=[int(ls[0]) - 0.8, int(ls[-1]) + 0.8])
-    figure.update_yaxes(_AXIS, title_text="seen / expected", range=[0, top])
+    figure.update_xaxes(AXIS, title_text="lumisection (LS)", range=[int(ls[0]) - 0.8, int(ls[-1]) + 0.8])
+    figure.update_yaxes(AXIS, title_text="seen / expected", range=[0, top])
     title = (
         f"<b>{escape(verdict.title)}</b>  {in_words(verdict.kind)}, LS {verdict.first_ls}-{verdict.last_ls}"
     )
     return figure.update_layout(
-        _LAYOUT,
+        LAYOUT,
         title={"text": title, "x": 0.02, "font": {"size": 15}},
         height=270,
         margin={"l": 60, "r": 12, "t": 40, "b": 45},

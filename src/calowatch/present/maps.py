@@ -29,14 +29,25 @@ from calowatch.present.palette import (
     colour_map,
 )
 
-__all__ = ["MAX_IETA", "N_IPHI", "channel_grid", "draw_map", "index_grid", "outline", "titles", "write_maps"]
+__all__ = [
+    "MAX_IETA",
+    "N_IPHI",
+    "STYLE",
+    "channel_grid",
+    "draw_map",
+    "index_grid",
+    "outline",
+    "panel_frame",
+    "titles",
+    "write_maps",
+]
 
 MAX_IETA = 41
 N_IPHI = 72
 
 Floats = npt.NDArray[np.float64]
 
-_STYLE = {
+STYLE = {
     "font.size": 13,
     "axes.labelsize": 13,
     "axes.titlesize": 14,
@@ -234,8 +245,8 @@ def draw_map(average: RunAverage, subdet: str, quantity: str, heading: str) -> F
     depths = planes(average.channels)[subdet]
     columns = min(len(depths), 3 if len(depths) == 3 else 4)
     rows = -(-len(depths) // columns)
-    with matplotlib.style.context([mplhep.style.CMS, _STYLE]):
-        figure, grid, bar_axes = _frame(rows, columns)
+    with matplotlib.style.context([mplhep.style.CMS, STYLE]):
+        figure, grid, bar_axes = panel_frame(rows, columns)
         for axes, depth in zip(grid, depths, strict=False):
             _panel(axes, average, (subdet, depth), quantity)
         for axes in grid[len(depths) :]:
@@ -254,7 +265,7 @@ def draw_map(average: RunAverage, subdet: str, quantity: str, heading: str) -> F
     return figure
 
 
-def _frame(rows: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
+def panel_frame(rows: int, columns: int) -> tuple[Figure, list[Axes], Axes]:
     """Return a figure, its panels and the axes of its colour bar, placed by hand: automatic layout costs seconds."""
     width, height = 4.1 * columns + 1.3 + (2.5 if columns == 1 else 0.0), 4.0 * rows + 1.2
     figure = Figure(figsize=(width, height))
@@ -284,7 +295,7 @@ def write_maps(folder: Path, average: RunAverage, heading: str, progress: Progre
     for subdet, quantity in progress.track(wanted, "drawing maps", len(wanted)):
         path = folder / f"{subdet}_{quantity}.png"
         figure = draw_map(average, subdet, quantity, heading)
-        with matplotlib.style.context([mplhep.style.CMS, _STYLE]):
+        with matplotlib.style.context([mplhep.style.CMS, STYLE]):
             figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 4})
         written.append(path)
     return written

@@ -20,7 +20,7 @@ from calowatch.present.palette import STATES, is_failing, state_of
 from calowatch.present.payload import maps_payload
 from calowatch.present.wording import headline, injected_rows, strongest_first, unit_rows
 
-__all__ = ["MOST_TIMELINES", "ReportInput", "write_report"]
+__all__ = ["MOST_TIMELINES", "ReportInput", "render_page", "write_report"]
 
 MOST_TIMELINES = 24
 _MARKER = "README.txt"
@@ -96,8 +96,11 @@ def _context(given: ReportInput, average: RunAverage) -> dict[str, Any]:
     }
 
 
-def _page(context: Mapping[str, Any]) -> str:
-    """Fill the template; texts are escaped there, data for the script here."""
+def render_page(name: str, context: Mapping[str, Any]) -> str:
+    """Fill the template ``NAME.html.j2``; texts are escaped there, data for the script here.
+
+    The template gets ``css`` (``report.css``), ``js`` (``NAME.js``) and ``plotly`` besides the context.
+    """
     environment = Environment(
         loader=PackageLoader("calowatch.present"),
         autoescape=True,
@@ -106,13 +109,13 @@ def _page(context: Mapping[str, Any]) -> str:
     )
     environment.filters["data"] = lambda value: htmlsafe_json_dumps(value, separators=(",", ":"))
 
-    def own(name: str) -> Markup:
-        source, _, _ = environment.loader.get_source(environment, name)  # type: ignore[union-attr]
+    def own(file: str) -> Markup:
+        source, _, _ = environment.loader.get_source(environment, file)  # type: ignore[union-attr]
         return Markup(source)  # noqa: S704 - a file of this package
 
-    parts = {name: own(f"report.{name}") for name in ("css", "js")}
+    parts = {"css": own("report.css"), "js": own(f"{name}.js")}
     plotly = Markup(get_plotlyjs())  # noqa: S704 - the library itself
-    return environment.get_template("report.html.j2").render(**context, **parts, plotly=plotly)
+    return environment.get_template(f"{name}.html.j2").render(**context, **parts, plotly=plotly)
 
 
 def write_report(folder: Path, given: ReportInput, progress: Progress = SILENT) -> list[Path]:
@@ -135,7 +138,7 @@ def write_report(folder: Path, given: ReportInput, progress: Progress = SILENT) 
     """
     report, maps = Path(folder) / "report.html", Path(folder) / "maps"
     average = run_average(given)
-    page = _page(_context(given, average))
+    page = render_page("report", _context(given, average))
     heading = f"run {given.occupancy.attrs['run']}, era {given.occupancy.attrs['era']}, {_span(given)}"
     with atomic_file(report) as scratch:
         scratch.write_text(page, encoding="utf-8")

@@ -13,11 +13,15 @@ class Figure:
     name: str
     value: float
     unit: str
-    at_most: float
+    at_most: float | None = None
+    at_least: float | None = None
 
     def __str__(self) -> str:
-        verdict = "met" if self.value <= self.at_most else "MISSED"
-        return f"{self.name}: {self.value:.3g} {self.unit} (goal at most {self.at_most:g}, {verdict})"
+        if self.at_least is not None:
+            goal, met = f"at least {self.at_least:g}", self.value >= self.at_least
+        else:
+            goal, met = f"at most {self.at_most:g}", self.at_most is None or self.value <= self.at_most
+        return f"{self.name}: {self.value:.3g} {self.unit} (goal {goal}, {'met' if met else 'MISSED'})"
 
 
 FIGURES = pytest.StashKey[list[Figure]]()
@@ -28,11 +32,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def figure(request: pytest.FixtureRequest) -> Callable[[str, float, str, float], None]:
-    """Record a figure: ``figure("conversion against bare reading", 1.12, "times", 1.3)``."""
+def figure(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Record a figure: ``figure("conversion against bare reading", 1.12, "times", 1.3)``, or ``at_least=0.8``."""
 
-    def record(name: str, value: float, unit: str, at_most: float) -> None:
-        request.config.stash[FIGURES].append(Figure(name, value, unit, at_most))
+    def record(
+        name: str, value: float, unit: str, at_most: float | None = None, at_least: float | None = None
+    ) -> None:
+        request.config.stash[FIGURES].append(Figure(name, value, unit, at_most, at_least))
 
     return record
 

@@ -121,7 +121,7 @@ def test_masked_channels_are_in_no_scale(chain):
 def test_single_precision_stays():
     counts, n_events = sample()
     preparation = Preparation(steps(CHAINS[6]), CHANNEL).fit([(counts, n_events)])
-    prepared = preparation.transform(counts.astype(np.float32), n_events)
+    prepared = preparation.transform(counts, n_events, np.float32)
     assert prepared.values.dtype == np.float32
     assert preparation.inverse_transform(prepared) == pytest.approx(counts, rel=1e-3, abs=1e-2)
 
@@ -130,7 +130,7 @@ def test_a_part_does_what_the_whole_does():
     counts, n_events = sample()
     preparation = Preparation(steps(CHAINS[6]), CHANNEL).fit([(counts, n_events)])
     part = np.arange(len(CHANNEL)) >= 36
-    assert np.array_equal(
+    np.testing.assert_allclose(
         preparation.restrict(part).transform(counts[:, part], n_events).values,
         preparation.transform(counts, n_events).values[:, part],
     )
@@ -152,7 +152,7 @@ def test_differences_are_named():
     one = Preparation(steps(["per_event", "standard"]), CHANNEL).fit([sample()])
     assert one.difference(Preparation(steps(["per_event"]), CHANNEL)) == "other steps"
     assert one.difference(Preparation(one.steps, CHANNEL[18:])) == "other channels"
-    assert "known bad" in one.difference(Preparation(one.steps, CHANNEL, CHANNEL > CHANNEL[0]))
+    assert "known bad" in one.difference(Preparation(one.steps, CHANNEL, CHANNEL[0] < CHANNEL))
     assert "step standard in 108 channels" in one.difference(Preparation(one.steps, CHANNEL).fit([sample(5)]))
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calowatch.core.errors import InputError, UnknownNameError
-from calowatch.core.recipe import SIDES, Blocks, Eras, LsRanges, Shares, Window, WholeRuns
+from calowatch.core.recipe import SIDES, Blocks, Eras, LsRanges, Shares, WholeRuns, Window
 from calowatch.data.splits import assign_sides, find_windows, guard_of, require_sides, window_rows
 
 RUNS = {319077: "2018", 355456: "run3", 355680: "run3"}

@@ -1,7 +1,7 @@
 """Preparation: from counts to what a network sees, fitted on the training side, and the way back."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -76,6 +76,12 @@ class Preparation:
         if len(np.unique(ring)) != len(self._first):
             raise ValueError("channels of a ring must stand side by side")
         self._width = np.diff(np.r_[self._first, len(ring)])
+        breaks = np.flatnonzero(np.diff(self._width)) + 1
+        self._blocks = [
+            self._block(int(first), int(last))
+            for first, last in zip([0, *breaks], [*breaks, len(self._width)], strict=True)
+        ]
+        self._whole = bool(self.mask.all())
         self.offset_: dict[int, Doubles] = {}
         self.scale_: dict[int, Doubles] = {}
 
@@ -102,10 +108,19 @@ class Preparation:
             self.offset_[i], self.scale_[i] = learn(before, step.scope)
         return self
 
-    def transform(self, counts: npt.NDArray[Any], n_events: npt.NDArray[Any]) -> Prepared:
-        """Return prepared values; counts (ls, channel), events (ls,).
+    def transform(
+        self, counts: npt.NDArray[Any], n_events: npt.NDArray[Any], dtype: npt.DTypeLike = np.float64
+    ) -> Prepared:
+        """Return prepared values.
 
-        Floats keep their type, integers become float64.
+        Parameters
+        ----------
+        counts
+            Shape (ls, channel).
+        n_events
+            Shape (ls,).
+        dtype
+            Of the values: networks take float32.
 
         Raises
         ------
@@ -114,8 +129,9 @@ class Preparation:
         InputError
             When counts must be divided by events that are unknown.
         """
-        values, means = self._apply(counts, n_events, len(self.steps))
-        values[:, ~self.mask] = 0
+        values, means = self._apply(counts, n_events, len(self.steps), dtype)
+        if not self._whole:
+            values[:, ~self.mask] = 0
         return Prepared(values, n_events, means)
 
     def inverse_transform(self, prepared: Prepared) -> Floats:
@@ -128,7 +144,9 @@ class Preparation:
             elif step.step == "log1p":
                 np.expm1(x, out=x)
             elif step.step == "ring":
-                x *= np.repeat(means.pop(), self._width, axis=1)
+                mean = means.pop()
+                for rings, block in self._by_width(x):
+                    np.multiply(block, mean[:, rings, None], out=block)
             else:
                 x *= self.scale_[i].astype(x.dtype)
                 x += self.offset_[i].astype(x.dtype)
@@ -168,10 +186,13 @@ class Preparation:
             np.savez(stream, channel=self.channel, mask=self.mask, **arrays)  # type: ignore[arg-type]
 
     def _apply(
-        self, counts: npt.NDArray[Any], n_events: npt.NDArray[Any], n_steps: int
+        self,
+        counts: npt.NDArray[Any],
+        n_events: npt.NDArray[Any],
+        n_steps: int,
+        dtype: npt.DTypeLike = np.float64,
     ) -> tuple[Floats, tuple[Floats, ...]]:
         """Return the values after the first steps, and the ring means; the counts stay as they are."""
-        dtype = counts.dtype if np.issubdtype(counts.dtype, np.floating) else np.float64
         x: Floats = counts.astype(dtype)
         means: list[Floats] = []
         for i, step in enumerate(self.steps[:n_steps]):
@@ -181,22 +202,36 @@ class Preparation:
                 np.log1p(x, out=x)
             elif step.step == "ring":
                 means.append(self._ring_means(x))
-                x /= np.repeat(means[-1], self._width, axis=1)
+                for rings, block in self._by_width(x):
+                    np.divide(block, means[-1][:, rings, None], out=block)
             elif i not in self.scale_:
                 raise ValueError(f"step {step.step} was not fitted")
             else:
-                x -= self.offset_[i].astype(x.dtype)
+                if self.offset_[i].any():
+                    x -= self.offset_[i].astype(x.dtype)
                 x /= self.scale_[i].astype(x.dtype)
         return x, tuple(means)
 
     def _ring_means(self, x: Floats) -> Floats:
         """Return the mean of each ring's cells that are not zero, 1 where it has none; shape (ls, ring)."""
-        counted = x if self.mask.all() else x * self.mask.astype(x.dtype)
-        total = np.add.reduceat(counted, self._first, axis=1)
-        filled = np.add.reduceat(counted != 0, self._first, axis=1, dtype=x.dtype)
-        mean: Floats = total / np.maximum(filled, 1)
+        counted = x if self._whole else x * self.mask.astype(x.dtype)
+        mean: Floats = np.empty((len(x), len(self._first)), dtype=x.dtype)
+        for rings, block in self._by_width(counted):
+            # A ring has 72 cells at most, so that single bytes can count them.
+            filled = np.einsum("lrc->lr", (block != 0).view(np.int8))
+            mean[:, rings] = np.einsum("lrc->lr", block) / np.maximum(filled, 1)
         mean[mean == 0] = 1
         return mean
+
+    def _block(self, first: int, last: int) -> tuple[slice, slice, int]:
+        """Return neighbouring rings of one width: which rings, which columns, and the width."""
+        begin, width = int(self._first[first]), int(self._width[first])
+        return slice(first, last), slice(begin, begin + width * (last - first)), width
+
+    def _by_width(self, x: Floats) -> Iterator[tuple[slice, Floats]]:
+        """Yield neighbouring rings of one width as views (ls, ring, cell), which is far faster than ring by ring."""
+        for rings, columns, width in self._blocks:
+            yield rings, x[:, columns].reshape(len(x), -1, width)
 
     def _groups(self, scope: str) -> Ints:
         n = len(self.channel)

@@ -1,8 +1,9 @@
 """Data sets for torch: windows of prepared occupancy as plain tensors, from the memory-mapped cache."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,10 @@ Item = tuple[Tensor, ...]
 CHANNEL = "channel"
 """The layout that is no grid: one number per channel."""
 
+ROWS_AT_ONCE = 64
 
-class Samples(list[Item]):
+
+class Samples(Sequence[Item]):
     """Samples of one batch that lie in memory as that batch already.
 
     Parameters
@@ -33,8 +36,22 @@ class Samples(list[Item]):
     """
 
     def __init__(self, batch: Item) -> None:
-        super().__init__(zip(*(tensor.unbind(0) for tensor in batch), strict=True))
         self.batch = batch
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.batch[0])
+
+    @overload
+    def __getitem__(self, item: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, item: slice) -> "Samples": ...
+
+    def __getitem__(self, item: int | slice) -> "Item | Samples":
+        """Return a sample, or some of them."""
+        parts = tuple(tensor[item] for tensor in self.batch)
+        return Samples(parts) if isinstance(item, slice) else parts
 
 
 def batch_of(samples: Sequence[Item]) -> Item:
@@ -73,6 +90,9 @@ class OccupancyDataset(Dataset[Item]):
         its own subdetectors.
     counts
         Give the counts too, for losses that know counting statistics.
+    in_memory
+        Prepare every lumisection of the side once, now, and keep it: faster, where it fits into memory (HE as a grid
+        takes 130 kB per lumisection). Else only the counts asked for are read from the map.
 
     Attributes
     ----------
@@ -90,7 +110,13 @@ class OccupancyDataset(Dataset[Item]):
     """
 
     def __init__(
-        self, folder: Path | str, split: str = "train", layout: str = CHANNEL, *, counts: bool = False
+        self,
+        folder: Path | str,
+        split: str = "train",
+        layout: str = CHANNEL,
+        *,
+        counts: bool = False,
+        in_memory: bool = False,
     ) -> None:
         self.data = open_dataset(folder)
         self.split = self.data.check_side(split)
@@ -100,15 +126,18 @@ class OccupancyDataset(Dataset[Item]):
         self.channels = self.data.channels[chosen].reset_index(drop=True)
         self.preparation = self.data.preparation.restrict(chosen)
         self.shape: tuple[int, ...] = (len(self.channels),)
-        self._cells: Tensor | None = None
+        self._cells: npt.NDArray[np.int64] | None = None
         if self.layout != CHANNEL:
             self.shape = find_layout(self.layout).shape
-            self._cells = _sources(cell_index(self.channels, self.layout), int(np.prod(self.shape)))
+            self._cells = cell_index(self.channels, self.layout)
         self.windows = self.data.windows.of(split)
         self.length = self.windows.rows.shape[1]
         self._runs: dict[int, tuple[CachedRun, npt.NDArray[np.int64] | slice]] = {}
-        good = self.preparation.mask.astype(np.float32)[None, None]
-        self.mask = self._laid_out(torch.from_numpy(good))[0, 0] > 0
+        self.mask = self._laid_out(self.preparation.mask[None].astype(np.float32))[0] > 0
+        self._place: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._kept: Item = ()
+        if in_memory:
+            self._keep()
 
     def _chosen(self) -> npt.NDArray[np.bool_]:
         table = self.data.channels
@@ -150,50 +179,84 @@ class OccupancyDataset(Dataset[Item]):
 
     def _batch(self, items: Sequence[int]) -> Item:
         at = np.asarray(items, dtype=np.int64)
-        raw = np.empty((len(at), self.length, len(self.channels)), dtype=np.float32)
-        n_events = np.empty((len(at), self.length), dtype=np.float32)
-        runs, rows = self.windows.run[at], self.windows.rows[at]
-        for run in np.unique(runs):
-            cached, columns = self._run(int(run))
-            mine = runs == run
-            wanted = rows[mine]
-            # Columns first: a slice of the map costs nothing, and only the rows wanted are read.
-            part = cached.counts[:, columns] if isinstance(columns, slice) else cached.counts
-            values = (
-                part[wanted.ravel()] if isinstance(columns, slice) else part[wanted.ravel()[:, None], columns]
-            )
-            raw[mine] = values.reshape(*wanted.shape, -1)
-            n_events[mine] = cached.n_events[wanted]
-        flat = raw.reshape(-1, raw.shape[-1])
-        x = self.preparation.transform(flat, n_events.ravel()).values.reshape(raw.shape)
-        tensors = [self._laid_out(torch.from_numpy(x)), torch.from_numpy(n_events)]
+        if self._place.size:
+            place = self._place[at].ravel()
+            tensors = tuple(_taken(kept, place) for kept in self._kept)
+        else:
+            tensors = self._prepared(self.windows.run[at], self.windows.rows[at])
+        return tuple(tensor.view(len(at), self.length, *tensor.shape[1:]) for tensor in tensors)
+
+    def _prepared(self, runs: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Item:
+        """Return the tensors of windows, windows and time in one dimension."""
+        raw, n_events = self._gather(runs, rows)
+        x = self.preparation.transform(raw, n_events, np.float32).values
+        tensors = [self._laid_out(x), torch.from_numpy(n_events.astype(np.float32))]
         if self.with_counts:
-            raw[..., ~self.preparation.mask] = 0
-            tensors.append(self._laid_out(torch.from_numpy(raw)))
+            tensors.append(self._laid_out((raw * self.preparation.mask).astype(np.float32)))
         return tuple(tensors)
+
+    def _keep(self) -> None:
+        """Prepare every lumisection that is in a window, and note which of them each window takes."""
+        # Run and row in one number: neither reaches 2^31.
+        flat = (self.windows.run[:, None] << 32) | self.windows.rows
+        each, place = np.unique(flat, return_inverse=True)
+        runs, rows = each >> 32, each & (2**32 - 1)
+        parts = [
+            self._prepared(runs[first : first + ROWS_AT_ONCE], rows[first : first + ROWS_AT_ONCE, None])
+            for first in range(0, len(rows), ROWS_AT_ONCE)
+        ]
+        self._kept = tuple(torch.cat(pieces) for pieces in zip(*parts, strict=True))
+        self._place = place.reshape(-1, self.length)
+
+    def _gather(
+        self, runs: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """Return counts (window * time, channel) and events of windows; all types of counts fit the widest."""
+        opened = {run: self._run(run) for run in set(runs.tolist())}
+        dtype = np.result_type(*(cached.counts.dtype for cached, _ in opened.values()))
+        raw = np.empty((*rows.shape, len(self.channels)), dtype=dtype)
+        n_events = np.empty(rows.shape, dtype=np.int64)
+        for run, (cached, columns) in opened.items():
+            mine = np.flatnonzero(runs == run)
+            # Columns first: a slice of the map costs nothing, and only the rows wanted are read.
+            if isinstance(columns, slice):
+                raw[mine] = cached.counts[:, columns][rows[mine]]
+            else:
+                raw[mine] = cached.counts[rows[mine][..., None], columns]
+            n_events[mine] = cached.n_events[rows[mine]]
+        return raw.reshape(-1, raw.shape[-1]), n_events.ravel()
 
     def _run(self, run: int) -> tuple[CachedRun, npt.NDArray[np.int64] | slice]:
         """Return a run and the columns of our channels, as a slice where they stand side by side."""
         if run not in self._runs:
-            cached = self.data.run(run)
+            mapped = self.data.run(run)
+            cached = replace(
+                mapped, counts=np.asarray(mapped.counts)
+            )  # a view: slicing np.memmap itself is slow
             columns: npt.NDArray[np.int64] = self.data.columns(cached)[self._chosen()]
             aligned = (np.diff(columns) == 1).all()
             self._runs[run] = (cached, slice(int(columns[0]), int(columns[-1]) + 1) if aligned else columns)
         return self._runs[run]
 
-    def _laid_out(self, values: Tensor) -> Tensor:
-        """Return values (batch, time, channel) in the layout."""
+    def _laid_out(self, values: npt.NDArray[np.float32]) -> Tensor:
+        """Return values (row, channel) in the layout."""
         if self._cells is None:
-            return values
-        padded = torch.nn.functional.pad(values.flatten(0, 1), (0, 1))
-        return padded.index_select(1, self._cells).view(*values.shape[:2], *self.shape)
+            return torch.from_numpy(values)
+        # Memory from torch, which uses it again for the next batch; filled through numpy row by row: scattering all at
+        # once is slower, and torch's own scatter waits for its threads.
+        grid = torch.empty(len(values), int(np.prod(self.shape)))
+        target = grid.numpy()
+        target.fill(0)
+        for row, source in zip(target, values, strict=True):
+            row[self._cells] = source
+        return grid.view(-1, *self.shape)
 
 
-def _sources(cells: npt.NDArray[np.int64], n_cells: int) -> Tensor:
-    """Return which channel fills each cell; the number after the last channel, a zero, fills the empty ones."""
-    source = np.full(n_cells, len(cells), dtype=np.int64)
-    source[cells] = np.arange(len(cells))
-    return torch.from_numpy(source)
+def _taken(kept: Tensor, place: npt.NDArray[np.int64]) -> Tensor:
+    """Return some rows of a tensor, in memory from torch."""
+    taken = torch.empty(len(place), *kept.shape[1:])
+    np.take(kept.numpy(), place, axis=0, out=taken.numpy(), mode="clip")  # any other mode copies twice
+    return taken
 
 
 def make_loader(

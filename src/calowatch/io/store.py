@@ -24,12 +24,12 @@ from zarr.codecs import BloscCodec
 from calowatch.core.errors import ConflictError, FormatError, InputError, UnknownNameError
 from calowatch.core.files import file_hash
 from calowatch.core.progress import SILENT, Progress
-from calowatch.core.schema import CHANNEL_COLUMNS, check_occupancy
+from calowatch.core.schema import CHANNEL_COLUMNS, check_occupancy, with_rechits
 from calowatch.detector.index import channel_columns
 from calowatch.io.merge import merge_runs, subdets_of
 from calowatch.io.origin import source_hashes
 
-__all__ = ["find_source", "is_store", "open_run", "run_attrs", "runs", "write_run"]
+__all__ = ["find_source", "held_runs", "is_store", "open_run", "run_attrs", "runs", "write_run"]
 
 MARKER = "calowatch_store"
 SCHEMA = 1
@@ -102,16 +102,21 @@ def _few(held: list[int]) -> str:
     return f"{named} and {len(held) - 8} more" if len(held) > 8 else named
 
 
+def held_runs(store: Path | str) -> dict[int, dict[str, Any]]:
+    """Return what the store notes about each of its runs, as `run_attrs` does; empty where there is no store."""
+    if not is_store(store):
+        return {}
+    return {run: _attributes(Path(store) / str(run)) for run in runs(store)}
+
+
 def find_source(store: Path | str, path: Path) -> int | None:
     """Return the run that a file of this content was converted into, or ``None``.
 
     The file is hashed only when the store knows one of its length.
     """
-    if not is_store(store):
-        return None
     length, sha256 = path.stat().st_size, ""
-    for run in runs(store):
-        for source in run_attrs(store, run).get("provenance", {}).get("sources", []):
+    for run, attrs in held_runs(store).items():
+        for source in attrs.get("provenance", {}).get("sources", []):
             if source.get("bytes") == length:
                 sha256 = sha256 or file_hash(path)
                 if source.get("sha256") == sha256:
@@ -218,10 +223,16 @@ def _same_sources(existing: xr.Dataset, occupancy: xr.Dataset) -> bool:
 def _made(store: Path) -> Path:
     if is_store(store):
         return store
-    if store.exists() and (not store.is_dir() or any(store.iterdir())):
-        raise ConflictError(store, "a store, or a new folder", "something else", "choose another --store")
+    taken = ConflictError(store, "a store, or a new folder", "something else", "choose another --store")
+    if store.exists() and not store.is_dir():
+        raise taken
     store.mkdir(parents=True, exist_ok=True)
-    zarr.open_group(store, mode="a", zarr_format=3, attributes={MARKER: SCHEMA})
+    # Several writers may come at once: the first makes the store, the others find it made.
+    with _locked(store):
+        if not is_store(store):
+            if any(store.iterdir()):
+                raise taken
+            zarr.open_group(store, mode="a", zarr_format=3, attributes={MARKER: SCHEMA})
     return store
 
 

@@ -24,7 +24,7 @@ from zarr.codecs import BloscCodec
 from calowatch.core.errors import ConflictError, FormatError, InputError, UnknownNameError
 from calowatch.core.files import file_hash
 from calowatch.core.progress import SILENT, Progress
-from calowatch.core.schema import CHANNEL_COLUMNS, check_occupancy, with_rechits
+from calowatch.core.schema import CHANNEL_COLUMNS, check_occupancy
 from calowatch.detector.index import channel_columns
 from calowatch.io.merge import merge_runs, subdets_of
 from calowatch.io.origin import source_hashes

@@ -5,6 +5,7 @@
 ========================  ===============  ==============================================================
 ``counts``                (ls, channel)    digis per lumisection and channel, whole numbers
 ``n_events``              (ls,)            events per lumisection; `UNKNOWN_EVENTS` (-1) where unknown
+``rechits``               (ls, channel)    optional: reconstructed hits, beside the digis, whole numbers
 ``pileup``, ``lumi``      (ls,)            optional conditions
 coordinates               (ls,)            ``ls``
 coordinates               (channel,)       ``channel`` (number), ``subdet``, ``ieta``, ``iphi``, ``depth``
@@ -26,7 +27,14 @@ import xarray as xr
 
 from calowatch.core.errors import CountsError
 
-__all__ = ["UNKNOWN_EVENTS", "check_occupancy", "events_known", "make_expectation", "make_occupancy"]
+__all__ = [
+    "UNKNOWN_EVENTS",
+    "check_occupancy",
+    "events_known",
+    "make_expectation",
+    "make_occupancy",
+    "with_rechits",
+]
 
 UNKNOWN_EVENTS = -1
 """Stands in ``n_events`` for a lumisection whose number of events no file tells."""
@@ -95,6 +103,28 @@ def _whole(counts: npt.NDArray[Any], where: str) -> npt.NDArray[np.integer[Any]]
             "give counts, not rates or averages; images with non-integer values are no occupancy",
         )
     return whole
+
+
+def with_rechits(occupancy: xr.Dataset, rechits: npt.NDArray[Any]) -> xr.Dataset:
+    """Return the occupancy with reconstructed hits beside the digis.
+
+    Parameters
+    ----------
+    occupancy
+        A run.
+    rechits
+        Reconstructed hits, shape (ls, channel); an integer type, or floats that are whole numbers.
+
+    Raises
+    ------
+    CountsError
+        For hits that are negative or no whole numbers.
+    """
+    where = f"{occupancy.attrs.get('source', 'occupancy')} (RecHits)"
+    hits = _whole(rechits, where)
+    if hits.min() < 0:
+        raise CountsError(where, "zero or more", f"{hits.min()}", "the file is damaged; take the original")
+    return occupancy.assign(rechits=(("ls", "channel"), hits))
 
 
 def check_occupancy(occupancy: xr.Dataset) -> xr.Dataset:

@@ -1,6 +1,7 @@
 """Files of one run put together: their subdetectors side by side, their lumisections in common."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import xarray as xr
 from calowatch.core.errors import ConflictError
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
-from calowatch.core.schema import UNKNOWN_EVENTS, make_occupancy
+from calowatch.core.schema import UNKNOWN_EVENTS, make_occupancy, with_rechits
 from calowatch.detector.index import channel_columns
 from calowatch.detector.segmentation import SUBDETS
 
@@ -61,7 +62,26 @@ def merge_runs(pieces: Sequence[xr.Dataset], progress: Progress = SILENT) -> xr.
         for name in CONDITIONS
         if any(name in piece for piece in pieces)
     }
-    return make_occupancy(counts, channels, sections, events.to_numpy(), _attrs(pieces), conditions)
+    run = make_occupancy(counts, channels, sections, events.to_numpy(), _attrs(pieces), conditions)
+    rechits = _rechits(pieces, run, progress)
+    return run if rechits is None else with_rechits(run, rechits)
+
+
+def _rechits(pieces: Sequence[xr.Dataset], run: xr.Dataset, progress: Progress) -> npt.NDArray[Any] | None:
+    """Return the reconstructed hits of the merged run, or ``None`` where the pieces do not tell all of them."""
+    telling = [piece for piece in pieces if "rechits" in piece]
+    if not telling:
+        return None
+    found = []
+    for name in subdets_of(run):
+        block = _join([piece for piece in telling if name in subdets_of(piece)], name, "rechits")
+        if block.empty or not run["ls"].isin(block.index).all():
+            progress.note(
+                f"run {run.attrs['run']}: RecHits of {name} are not known throughout, so all are left out"
+            )
+            return None
+        found.append(block.loc[run["ls"].to_numpy()].to_numpy())
+    return np.concatenate(found, axis=1)
 
 
 def _attrs(pieces: Sequence[xr.Dataset]) -> dict[str, object]:
@@ -96,13 +116,13 @@ def _same_attribute(pieces: Sequence[xr.Dataset], attribute: str) -> None:
             )
 
 
-def _join(pieces: Sequence[xr.Dataset], subdet: str) -> pd.DataFrame:
-    """Return a subdetector's counts over the lumisections of all pieces: rows by LS, columns by channel."""
+def _join(pieces: Sequence[xr.Dataset], subdet: str, variable: str = "counts") -> pd.DataFrame:
+    """Return a subdetector's digis or RecHits over the LS of all pieces: rows by LS, columns by channel."""
     joined = pd.DataFrame()
     for piece in pieces:
         columns = np.flatnonzero(piece["subdet"].to_numpy() == subdet)
         block = pd.DataFrame(
-            piece["counts"].to_numpy()[:, columns],
+            piece[variable].to_numpy()[:, columns],
             index=piece["ls"].to_numpy(),
             columns=piece["channel"].to_numpy()[columns],
             copy=False,
@@ -110,7 +130,9 @@ def _join(pieces: Sequence[xr.Dataset], subdet: str) -> pd.DataFrame:
         if joined.empty:
             joined = block
             continue
-        _same_counts(joined, block, subdet, _source(piece))
+        _same_counts(
+            joined, block, subdet if variable == "counts" else f"{subdet} ({variable})", _source(piece)
+        )
         joined = pd.concat([joined, block.loc[block.index.difference(joined.index)]]).sort_index()
     return joined
 

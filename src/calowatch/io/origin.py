@@ -31,14 +31,27 @@ def hashing(path: Path) -> Iterator[Callable[[], str]]:
         yield pool.submit(file_hash, path).result
 
 
-def file_attrs(path: Path, run: int, era: str, reader: str, sha256: str) -> dict[str, Any]:
-    """Return the attributes of an occupancy read from one file; the name in it carries no folder."""
+def file_attrs(
+    path: Path, run: int, era: str, reader: str, sha256: str, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the attributes of an occupancy read from one file; the name in it carries no folder.
+
+    Parameters
+    ----------
+    path, run, era, sha256
+        The file, its run, the era it was read with, and its SHA-256.
+    reader
+        Name of the format.
+    more
+        What else was chosen when it was read.
+    """
     source = {"name": path.name, "bytes": path.stat().st_size, "sha256": sha256}
+    options = {"reader": reader, "era": era, **(more or {})}
     return {
         "run": run,
         "era": era,
         "source": str(path),
-        "provenance": provenance("read", sources=[source], options={"reader": reader, "era": era}),
+        "provenance": provenance("read", sources=[source], options=options),
     }
 
 

@@ -1,8 +1,9 @@
 """The store of converted runs: a Zarr hierarchy with one group per run, chunked by lumisection.
 
-``STORE/<run>`` holds ``counts`` (ls, channel), ``n_events`` and the coordinates ``ls`` and ``channel`` (the channel's
-number; no strings). A run is written beside and renamed, under a lock of the store's folder: whoever dies half-way
-leaves the old state, and what it left behind is cleared away by whoever opens the store next.
+``STORE/<run>`` holds ``counts`` and, where known, ``rechits`` (ls, channel), ``n_events`` and the coordinates ``ls``
+and ``channel`` (the channel's number; no strings). A run is written beside and renamed, under a lock of the store's
+folder: whoever dies half-way leaves the old state, and what it left behind is cleared away by whoever opens the store
+next.
 """
 
 import fcntl
@@ -24,7 +25,7 @@ from zarr.codecs import BloscCodec
 from calowatch.core.errors import ConflictError, FormatError, InputError, UnknownNameError
 from calowatch.core.files import file_hash
 from calowatch.core.progress import SILENT, Progress
-from calowatch.core.schema import CHANNEL_COLUMNS, check_occupancy
+from calowatch.core.schema import CHANNEL_COLUMNS, check_occupancy, with_rechits
 from calowatch.detector.index import channel_columns
 from calowatch.io.merge import merge_runs, subdets_of
 from calowatch.io.origin import source_hashes
@@ -165,7 +166,12 @@ def _load(store: Path, run: int, lazy: bool) -> xr.Dataset:
     occupancy["subdet"] = occupancy["subdet"].astype("U2")
     kept = {name: attrs[name] for name in ("run", "era", "provenance")}
     occupancy.attrs = {**kept, "source": f"{store}::{run}"}
-    return occupancy if lazy else check_occupancy(occupancy)
+    return occupancy if lazy else _checked(occupancy)
+
+
+def _checked(occupancy: xr.Dataset) -> xr.Dataset:
+    check_occupancy(occupancy)
+    return with_rechits(occupancy, occupancy["rechits"].to_numpy()) if "rechits" in occupancy else occupancy
 
 
 def write_run(
@@ -300,11 +306,6 @@ def _write_group(path: Path, occupancy: xr.Dataset) -> None:
     for variable in stored.variables.values():
         variable.encoding = {}
     n_ls, n_channels = stored["counts"].shape
-    encoding = {
-        "counts": {
-            "chunks": (min(LS_PER_CHUNK, n_ls), n_channels),
-            "compressors": [CODEC],
-            "fill_value": LOST,
-        }
-    }
+    grid = {"chunks": (min(LS_PER_CHUNK, n_ls), n_channels), "compressors": [CODEC], "fill_value": LOST}
+    encoding = {name: grid for name in ("counts", "rechits") if name in stored}
     stored.to_zarr(path, mode="w", zarr_format=3, consolidated=False, encoding=encoding)

@@ -1,13 +1,13 @@
 """HDF5 files of the 2018 HCAL study: occupancy of all four subdetectors in the DQM grid.
 
-``DigiTask_Occupancy_depth_depth1`` .. ``depth7`` (and ``depthHO`` in run3), each (LS, 72 iphi, 84 ieta) float32. Such
-a file holds neither run nor lumisection numbers nor events. Ours add the attributes ``run``, ``era``, ``first_ls`` and
-``subdets`` and the small data sets ``ls`` and ``n_events``, which readers of the original format pass over.
+``DigiTask_Occupancy_depth_depth1`` .. ``depth7`` (and ``depthHO`` in run3), each (LS, 72 iphi, 84 ieta) float32, and
+the same of ``RecHitTask_Occupancy_depth_``. Such a file holds neither run nor lumisection numbers nor events. Ours add
+the attributes ``run``, ``era``, ``first_ls`` and ``subdets`` and the small data sets ``ls`` and ``n_events``, which
+readers of the original format pass over.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,53 +20,24 @@ import xarray as xr
 from calowatch.core.errors import FormatError, InputError
 from calowatch.core.files import atomic_file
 from calowatch.core.progress import SILENT, Progress
-from calowatch.core.schema import UNKNOWN_EVENTS, check_occupancy, make_occupancy
-from calowatch.detector.index import channel_columns, dqm_cell, dqm_index, dqm_plane
+from calowatch.core.schema import UNKNOWN_EVENTS, check_occupancy, make_occupancy, with_rechits
+from calowatch.detector.index import dqm_plane
 from calowatch.detector.segmentation import SUBDETS
 from calowatch.detector.table import channel_table
+from calowatch.io.dqm_grid import GRID, DqmGrid, place_channels
 from calowatch.io.events import events_from_hf
-from calowatch.io.origin import file_attrs, hashing, keep_filled, refuse_strays
+from calowatch.io.origin import file_attrs, hashing, keep_filled
 from calowatch.io.request import ReadRequest, settle_era, settle_first_ls, settle_run
 
 __all__ = ["StudyReader", "write_study"]
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 PREFIX = "DigiTask_Occupancy_depth_"
-DEPTH_PLANES = tuple(f"depth{depth}" for depth in range(1, 8))
-GRID = (72, 84)
+RECHITS = "RecHitTask_Occupancy_depth_"
 EXACT_FLOAT = 2**24
 """Whole numbers up to here survive the format's 32-bit floats."""
 
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where each channel of a table stands: its plane, and its row and column there."""
-
-    planes: npt.NDArray[np.str_]
-    iphi_bin: Ints
-    ieta_bin: Ints
-
-    def mask(self, plane: str) -> npt.NDArray[np.bool_]:
-        """Return the cells of a plane that hold a channel, shape (72, 84)."""
-        mask = np.zeros(GRID, dtype=np.bool_)
-        here = self.planes == plane
-        mask[self.iphi_bin[here], self.ieta_bin[here]] = True
-        return mask
-
-
-def _place(channels: pd.DataFrame, era: str) -> _Place:
-    subdets = channels["subdet"].to_numpy(str)
-    ieta_bin, iphi_bin = dqm_index(subdets, channels["ieta"], channels["iphi"])
-    pairs = zip(subdets.tolist(), channels["depth"].tolist(), strict=True)
-    planes = np.array([dqm_plane(subdet, depth, era) for subdet, depth in pairs])
-    return _Place(planes, iphi_bin, ieta_bin)
-
-
-def _planes_of(era: str) -> tuple[str, ...]:
-    extra = dqm_plane("HO", 4, era)
-    return DEPTH_PLANES if extra in DEPTH_PLANES else (*DEPTH_PLANES, extra)
 
 
 class StudyReader:
@@ -115,7 +86,9 @@ class StudyReader:
                 era = settle_era(path, run, _text(file, "era"), request)
                 first_ls = settle_first_ls(path, _number(file, "first_ls"), request, progress)
                 channels = channel_table(era)
-                counts = _read_planes(path, file, channels, era, progress)
+                grid = place_channels(era, dqm_plane("HO", 4, era))
+                counts = _read_planes(path, file, PREFIX, grid, progress)
+                rechits = _read_rechits(path, file, grid, progress)
                 sections = _read_column(path, file, "ls", len(counts))
                 events = _read_column(path, file, "n_events", len(counts))
                 held = _text(file, "subdets")
@@ -129,7 +102,8 @@ class StudyReader:
             events = events_from_hf(counts, channels)
         if sections is None:
             sections = np.arange(first_ls, first_ls + len(counts))
-        return make_occupancy(counts, channels, sections, events, attrs)
+        occupancy = make_occupancy(counts, channels, sections, events, attrs)
+        return occupancy if rechits is None else with_rechits(occupancy, rechits[:, kept])
 
 
 @contextmanager
@@ -172,52 +146,51 @@ def _read_column(path: Path, file: Any, name: str, length: int) -> Ints | None:
 
 
 def _read_planes(
-    path: Path, file: Any, channels: pd.DataFrame, era: str, progress: Progress
+    path: Path, file: Any, prefix: str, grid: DqmGrid, progress: Progress
 ) -> npt.NDArray[np.float32]:
-    """Return digis as (ls, channel), having refused cells that are filled where no channel is."""
-    planes = _planes_of(era)
-    _check_planes(path, file, planes)
-    place = _place(channels, era)
-    counts = np.zeros((file[PREFIX + planes[0]].shape[0], len(channels)), dtype=np.float32)
+    """Return what is in the planes as (ls, channel), having refused cells that are filled where no channel is."""
+    planes = grid.all_planes
+    sections = _check_planes(path, file, prefix, planes)
+    counts = np.zeros((sections, grid.planes.size), dtype=np.float32)
     filled: dict[str, npt.NDArray[np.bool_]] = {}
     for plane in progress.track(planes, f"reading {path.name}", len(planes)):
-        values = file[PREFIX + plane][...]
-        here = np.flatnonzero(place.planes == plane)
-        counts[:, here] = values[:, place.iphi_bin[here], place.ieta_bin[here]]
+        values = file[prefix + plane][...]
+        counts[:, grid.channels_in(plane)] = grid.gather(plane, values)
         filled[plane] = values.any(axis=0)
         del values
-    refuse_strays(path, _strays(filled, era), era, lambda other: not _strays(filled, other))
+    grid.refuse_strays(path, filled, planes)
     return counts
 
 
-def _check_planes(path: Path, file: Any, planes: tuple[str, ...]) -> None:
-    missing = [plane for plane in planes if PREFIX + plane not in file]
+def _read_rechits(path: Path, file: Any, grid: DqmGrid, progress: Progress) -> npt.NDArray[np.float32] | None:
+    """Return the reconstructed hits, or ``None`` where the file does not have all of them."""
+    wanted = grid.all_planes
+    held = [plane for plane in wanted if RECHITS + plane in file]
+    if len(held) == len(wanted):
+        return _read_planes(path, file, RECHITS, grid, progress)
+    if held:
+        progress.note(f"{path.name}: RecHits of {len(held)} of {len(wanted)} depths only, left out")
+    return None
+
+
+def _check_planes(path: Path, file: Any, prefix: str, planes: tuple[str, ...]) -> int:
+    """Return the number of lumisections, having checked that every plane is there and has as many."""
+    missing = [plane for plane in planes if prefix + plane not in file]
     if missing:
         raise FormatError(
-            path, f"{PREFIX}{planes[0]} .. {planes[-1]}", f"no {', '.join(missing)}", "take the whole file"
+            path, f"{prefix}{planes[0]} .. {planes[-1]}", f"no {', '.join(missing)}", "take the whole file"
         )
-    sections = file[PREFIX + planes[0]].shape[0]
+    sections = int(file[PREFIX + planes[0]].shape[0])
     for plane in planes:
-        data = file[PREFIX + plane]
+        data = file[prefix + plane]
         if data.shape != (sections, *GRID) or data.dtype.kind not in "fiu":
             raise FormatError(
                 path,
-                f"{PREFIX}{plane} with ({sections} LS, 72 iphi, 84 ieta) numbers",
+                f"{prefix}{plane} with ({sections} LS, 72 iphi, 84 ieta) numbers",
                 f"shape {data.shape} of {data.dtype}",
                 "take a file in the layout of the study",
             )
-
-
-def _strays(filled: dict[str, npt.NDArray[np.bool_]], era: str) -> list[tuple[int, int, int]]:
-    """Return (ieta, iphi, depth) of the filled cells without a channel, read as HB and HE where both can be meant."""
-    place = _place(channel_table(era), era)
-    strays: list[tuple[int, int, int]] = []
-    for plane, cells in filled.items():
-        iphi_bin, ieta_bin = np.nonzero(cells & ~place.mask(plane))
-        ieta, iphi = dqm_cell("HB", ieta_bin, iphi_bin)
-        depth = int(plane.removeprefix("depth").replace("HO", "4"))
-        strays += [(int(a), int(b), depth) for a, b in zip(ieta, iphi, strict=True)]
-    return strays
+    return sections
 
 
 def write_study(path: Path | str, occupancy: xr.Dataset, *, progress: Progress = SILENT) -> None:
@@ -242,17 +215,26 @@ def write_study(path: Path | str, occupancy: xr.Dataset, *, progress: Progress =
     if counts.max() > EXACT_FLOAT:
         raise InputError(path, f"counts up to {EXACT_FLOAT}", f"{counts.max()}", "sum fewer events per LS")
     era = str(occupancy.attrs["era"])
-    place = _place(channel_columns(occupancy["channel"].to_numpy()), era)
-    planes = _planes_of(era)
+    grid = place_channels(era, dqm_plane("HO", 4, era))
+    column = pd.Index(occupancy["channel"].to_numpy()).get_indexer(channel_table(era)["channel"])
     with atomic_file(path) as scratch, h5py.File(scratch, "w") as file:
-        for plane in progress.track(planes, f"writing {Path(path).name}", len(planes)):
-            grid = np.zeros((len(counts), *GRID), dtype=np.float32)
-            here = np.flatnonzero(place.planes == plane)
-            grid[:, place.iphi_bin[here], place.ieta_bin[here]] = counts[:, here]
-            file.create_dataset(
-                PREFIX + plane, data=grid, compression="gzip", compression_opts=1, shuffle=True
-            )
+        _write_planes(file, PREFIX, counts, column, grid, progress)
+        if "rechits" in occupancy:
+            _write_planes(file, RECHITS, occupancy["rechits"].to_numpy(), column, grid, progress)
         _write_extras(file, occupancy)
+
+
+def _write_planes(
+    file: Any, prefix: str, values: npt.NDArray[Any], column: Ints, grid: DqmGrid, progress: Progress
+) -> None:
+    """Write values (ls, column) as planes; ``column`` is that of each channel of the grid, or -1."""
+    planes = grid.all_planes
+    for plane in progress.track(planes, "writing depths", len(planes)):
+        cells = np.zeros((len(values), *GRID), dtype=np.float32)
+        here = grid.channels_in(plane)
+        here = here[column[here] >= 0]
+        cells[:, grid.iphi_bin[here], grid.ieta_bin[here]] = values[:, column[here]]
+        file.create_dataset(prefix + plane, data=cells, compression="gzip", compression_opts=1, shuffle=True)
 
 
 def _write_extras(file: Any, occupancy: xr.Dataset) -> None:

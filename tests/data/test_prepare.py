@@ -25,7 +25,7 @@ def shipped(tmp_path_factory, small_run):
     """A store that every shipped recipe can be made from: all the source's runs, and two of 2018."""
     store = tmp_path_factory.mktemp("shipped") / "runs.zarr"
     for run in SOURCE_RUNS:
-        ls = [*range(481, 521)] if run == 355456 else [*range(491, 511)]
+        ls = [*range(491, 511)] if run == 355456 else [*range(496, 506)]
         write_run(store, small_run(run, ls, ("HB", "HE", "HF", "HO")))
     for run in (319077, 319337):
         write_run(store, small_run(run, range(1, 7), ("HE", "HF", "HO")))
@@ -39,8 +39,8 @@ def test_shipped_recipes(shipped, tmp_path, name):
     assert all(proof.n_windows.values())
     assert len(proof.runs_on_two_sides) == (15 if name == "source-ls-split" else 0)
     if name == "source-ls-split":
-        assert proof.n_ls == {"train": 20 + 14 * 10, "test": 20 + 14 * 10}
-        assert proof.n_windows == {"train": 4 + 14 * 2, "test": 4 + 14 * 2}
+        assert proof.n_ls == {"train": 10 + 14 * 5, "test": 10 + 14 * 5}
+        assert proof.n_windows == {"train": 2 + 14, "test": 2 + 14}
         assert manifest["n_channels"] == 6768
     if name == "era":
         assert manifest["n_channels"] == 6768 + 3456 + 2160
@@ -51,14 +51,14 @@ def test_shipped_recipes(shipped, tmp_path, name):
 def test_the_recipe_of_blocks(tmp_path, small_run):
     store = tmp_path / "runs.zarr"
     for run in (355456, 355680):
-        write_run(store, small_run(run, range(1, 200), ("HB", "HE", "HF", "HO")))
+        write_run(store, small_run(run, range(1, 121), ("HB", "HE", "HF", "HO")))
     manifest = prepare("blocks", tmp_path / "data", PrepareOptions(store, seed=3))
     proof = check_dataset(tmp_path / "data")
     assert list(proof.n_ls) == ["train", "validation", "test"]
     assert proof.guard == 5
     assert proof.nearest >= 5
     assert manifest["seed"] == 3
-    assert manifest["left_out"]["on_no_side"] == 2 * 15
+    assert manifest["left_out"]["on_no_side"] == 2 * 10
 
 
 def test_what_is_on_disk(session_store, write_recipe, tmp_path):

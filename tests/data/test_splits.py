@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calowatch.core.errors import InputError, UnknownNameError
@@ -48,6 +48,7 @@ windows = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(indices(), splits(), windows, st.integers(0, 99))
 def test_sides_share_nothing(index, split, window, seed):
     index["side"] = assign_sides(index, split, seed)
@@ -71,6 +72,7 @@ def test_sides_share_nothing(index, split, window, seed):
             assert not held[side] & members.get(other, set())
 
 
+@settings(deadline=None)
 @given(indices(), st.integers(1, 20), st.integers(0, 9), st.integers(0, 99))
 def test_blocks_keep_their_guard(index, length, guard, seed):
     split = Blocks(by="blocks", length=length, guard=guard)
@@ -81,6 +83,7 @@ def test_blocks_keep_their_guard(index, length, guard, seed):
         assert (np.diff(part["ls"])[changes] > guard).all()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 20))
 def test_blocks_are_dealt_by_their_shares(n_blocks, seed):
     index = pd.DataFrame({"run": 355456, "era": "run3", "ls": np.arange(1, n_blocks + 1)})

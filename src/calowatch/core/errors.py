@@ -2,13 +2,12 @@
 
 ::
 
-    CalowatchError
-      InputError                 a file, folder or option the user gave cannot be used     (exit code 2)
-        FormatError              not a file of a format we read, or a broken one
-          AmbiguousLayoutError   fits two layouts: refused rather than guessed
-        CountsError              the numbers inside break the rules of occupancy
-        ConflictError            two sources disagree, or something stands in the way of a write
-        UnknownNameError         an era, unit, channel or column that does not exist
+    InputError               a file, folder or option the user gave cannot be used (exit code 2)
+      FormatError            not a file of a format we read, or a broken one
+      AmbiguousLayoutError   fits two layouts: refused rather than guessed
+      CountsError            the numbers inside break the rules of occupancy
+      ConflictError          two sources disagree, or something stands in the way of a write
+      UnknownNameError       an era, unit, channel or column that does not exist
 
 The message is built from four parts, so that none can be forgotten: where, what was expected, what was found,
 and the nearest fix.
@@ -19,7 +18,6 @@ from difflib import get_close_matches
 
 __all__ = [
     "AmbiguousLayoutError",
-    "CalowatchError",
     "ConflictError",
     "CountsError",
     "FormatError",
@@ -29,11 +27,7 @@ __all__ = [
 ]
 
 
-class CalowatchError(Exception):
-    """Base of all errors that calowatch raises on purpose."""
-
-
-class InputError(CalowatchError):
+class InputError(Exception):
     """Something the user gave cannot be used.
 
     Parameters
@@ -69,7 +63,7 @@ class FormatError(InputError):
     """The file is not of a format that calowatch reads, or it is broken."""
 
 
-class AmbiguousLayoutError(FormatError):
+class AmbiguousLayoutError(InputError):
     """The file fits two layouts, and nothing in it tells which: refused rather than guessed."""
 
 

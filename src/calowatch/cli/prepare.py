@@ -85,7 +85,7 @@ def prepare(
         raise InputError(
             "prepare",
             "a RECIPE and --out DATASET, or --check DATASET",
-            "neither",
+            "less",
             "see calowatch prepare --help",
         )
     from calowatch.data.prepare import PrepareOptions

@@ -223,3 +223,12 @@ def test_what_json_does_not_know_is_refused(content, error, capsys):
     with pytest.raises(error):
         terminal.print_json(content)
     assert capsys.readouterr().out == ""
+
+
+def test_a_table_into_a_closed_pipe_is_no_alarm():
+    """Rich's own exit code for it, 1, would mean failing units."""
+    words = [sys.executable, "-m", "calowatch.cli", "detector", "HE", "-27", "33", "3"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        process.wait()
+    assert process.returncode == 141

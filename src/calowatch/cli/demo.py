@@ -91,11 +91,11 @@ def _simulate(folder: Path, n_ls: int, seed: int, progress: "Progress") -> list[
 
 
 def _show(outcome: "Outcome", out: Path) -> None:
-    from rich.console import Console
+    from calowatch.cli.terminal import results_console
 
     found = {(verdict.unit, verdict.unit_type) for verdict in outcome.verdicts}
     truth = {(fault["unit"], fault["unit_type"]) for fault in outcome.truth or ()}
-    console = Console()
+    console = results_console()
     console.print(_comparison(outcome))
     console.print(
         f"{len(truth & found)} of {len(truth)} injected units found and named, {len(found - truth)} invented."

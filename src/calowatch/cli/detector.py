@@ -69,9 +69,9 @@ def detector(
 
 
 def _print(*tables: "Table") -> None:
-    from rich.console import Console
+    from calowatch.cli.terminal import results_console
 
-    console = Console(highlight=False)
+    console = results_console(highlight=False)
     for table in tables:
         console.print(table)
 

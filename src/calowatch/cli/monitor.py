@@ -97,9 +97,9 @@ def monitor(
 
 def show(outcome: "Outcome", out: Path) -> None:
     """Print what a shifter needs: the failing units, and where the report is."""
-    from rich.console import Console
+    from calowatch.cli.terminal import results_console
 
-    console = Console()
+    console = results_console()
     head = outcome.document
     new = [verdict for verdict in outcome.verdicts if not verdict.known]
     failing = sum(verdict.kind != "structural" for verdict in new)

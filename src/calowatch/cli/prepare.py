@@ -99,14 +99,15 @@ def prepare(
 
 
 def _show_manifest(manifest: dict[str, Any], out: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from calowatch.cli.terminal import results_console
 
     table = Table("side", "runs", "LS", "windows", "events")
     for side, told in manifest["splits"].items():
         numbers = (len(told["runs"]), told["n_ls"], told["n_windows"], told["n_events"])
         table.add_row(side, *(f"{number}" for number in numbers))
-    console = Console()
+    console = results_console()
     console.print(table)
     reasons = [
         f"{count} {reason.replace('_', ' ')}" for reason, count in manifest["left_out"].items() if count

@@ -138,10 +138,11 @@ def _summary(settings: "OccupancySettings", n_ls: int, faults: tuple["FaultTruth
 
 
 def _show(summary: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from calowatch.cli.terminal import results_console
+
+    console = results_console()
     counts = ", ".join(f"{subdet} {n}" for subdet, n in summary["channels"].items())
     last = summary["first_ls"] + summary["n_ls"] - 1
     console.print(

@@ -12,14 +12,31 @@ import typer
 from calowatch.core.progress import Progress
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as Bars
 
-__all__ = ["BarProgress", "LineProgress", "print_json", "terminal_progress"]
+__all__ = ["BarProgress", "LineProgress", "print_json", "results_console", "terminal_progress"]
 
 T = TypeVar("T")
 
 MOMENT = 0.5  # seconds: work shorter than this leaves no trace on the screen
 QUARTERS = 4
+
+
+def results_console(*, highlight: bool = True) -> "Console":
+    """Return the console that prints results on stdout.
+
+    Rich leaves with exit code 1 when whoever read the output stopped reading, which would be taken for an alarm; this
+    one lets the program say so itself.
+    """
+    from rich.console import Console
+
+    class Results(Console):
+        def on_broken_pipe(self) -> None:
+            """Raise what other writes to a closed pipe raise."""
+            raise BrokenPipeError
+
+    return Results(highlight=highlight)
 
 
 def _length(items: Iterable[Any], total: int | None) -> int | None:

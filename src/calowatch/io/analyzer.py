@@ -91,6 +91,13 @@ class AnalyzerReader:
         """Return whether the file is a ROOT file with the analyzer's folder, or one too broken to tell."""
         return is_root(path) and holds(path, FOLDER)
 
+    def run_of(self, path: Path, request: ReadRequest) -> int:
+        """Return the run, from the first entry of the tree."""
+        with open_root(path) as file:
+            branches = _tree(path, _folder(path, file))
+            run = int(branches["RunNum"].array(library="np", entry_stop=1)[0])
+        return settle_run(path, run, request, SILENT)
+
     def read(self, path: Path, request: ReadRequest, progress: Progress = SILENT) -> xr.Dataset:
         """Return the run in the file.
 
@@ -145,7 +152,7 @@ def _folder(path: Path, file: Any) -> Any:
     return file[FOLDER]
 
 
-def _read_tree(path: Path, folder: Any) -> _Tree:
+def _tree(path: Path, folder: Any) -> Any:
     if TREE not in folder:
         raise FormatError(path, f"the tree {TREE}", "none", "give the file that the analyzer itself wrote")
     branches = folder[TREE]
@@ -156,6 +163,11 @@ def _read_tree(path: Path, folder: Any) -> _Tree:
         )
     if branches.num_entries == 0:
         raise FormatError(path, f"events in {TREE}", "a tree without entries", "check the job that made it")
+    return branches
+
+
+def _read_tree(path: Path, folder: Any) -> _Tree:
+    branches = _tree(path, folder)
     runs = branches["RunNum"].array(library="np")
     if runs.min() != runs.max():
         named = ", ".join(str(run) for run in np.unique(runs)[:5])

@@ -1,26 +1,55 @@
 """Sources as a user names them: a file, a folder, a store, or one run of a store as ``STORE::RUN``."""
 
+import glob
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import xarray as xr
 
 from calowatch.core.errors import ConflictError, InputError
 from calowatch.core.progress import SILENT, Progress
 from calowatch.io.merge import merge_runs
-from calowatch.io.readers import SUFFIXES, reader_of
+from calowatch.io.readers import READERS, SUFFIXES, Reader, reader_of
 from calowatch.io.request import ReadRequest
 from calowatch.io.store import is_store, open_run, runs
 
-__all__ = ["Piece", "expand", "read_piece", "read_source", "read_sources"]
+__all__ = [
+    "Piece",
+    "ReaderOfFolders",
+    "ReaderWithRun",
+    "expand",
+    "read_piece",
+    "read_source",
+    "read_sources",
+    "run_of_piece",
+]
 
 NO_REQUEST = ReadRequest()
 
 
+@runtime_checkable
+class ReaderWithRun(Protocol):
+    """A reader that tells the run of a file without reading its counts, which saves reading the file twice."""
+
+    def run_of(self, path: Path, request: ReadRequest) -> int:
+        """Return the run that `read` would return, or raise as it would."""
+        ...
+
+
+@runtime_checkable
+class ReaderOfFolders(Protocol):
+    """A reader whose input is a folder, not a file."""
+
+    def matches_folder(self, path: Path) -> bool:
+        """Return whether the folder as a whole is one input of this format."""
+        ...
+
+
 @dataclass(frozen=True)
 class Piece:
-    """What can be read in one go: a file, or one run of a store.
+    """What can be read in one go: a file, a folder that is one input, or one run of a store.
 
     Parameters
     ----------
@@ -44,7 +73,9 @@ def expand(source: str | Path, request: ReadRequest = NO_REQUEST) -> list[Piece]
     ----------
     source
         A file; a folder, of which all files with the suffix of a known format are taken, those in its subfolders
-        included, hidden ones and other suffixes passed over; a store, of which all runs are taken; or ``STORE::RUN``.
+        included, hidden ones and other suffixes passed over; a pattern with ``*``, ``?``, ``[]`` or ``**`` (any
+        depth of folders), whose matches are taken in the same way; a store, of which all runs are taken; or
+        ``STORE::RUN``.
     request
         With ``run``, only that run of a store is taken.
 
@@ -60,16 +91,34 @@ def expand(source: str | Path, request: ReadRequest = NO_REQUEST) -> list[Piece]
         return [Piece(Path(store), int(run))]
     path = Path(source)
     if not path.exists():
+        if glob.has_magic(str(source)):
+            return _matching(str(source), request)
         raise InputError(path, "a file, a folder or STORE::RUN", "nothing of that name", "check the path")
     if not path.is_dir():
         return [Piece(path)]
     if is_store(path):
         return _stored(path, request)
-    files = [file for file in sorted(path.rglob("*")) if _readable(file, path)]
-    if not files:
-        endings = " ".join(SUFFIXES)
-        raise InputError(path, f"files ending in {endings}", "none in the folder", "check the path")
-    return [Piece(file) for file in files]
+    pieces = _in_folder(path)
+    if not pieces:
+        raise _nothing_to_read(source, "in the folder")
+    return pieces
+
+
+def _matching(pattern: str, request: ReadRequest) -> list[Piece]:
+    """Return the pieces of whatever matches a pattern, each once."""
+    pieces: list[Piece] = []
+    for path in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207 - Path.glob takes no absolute pattern
+        if path.is_dir():
+            pieces += _stored(path, request) if is_store(path) else _in_folder(path)
+        elif path.suffix.lower() in SUFFIXES:
+            pieces.append(Piece(path))
+    if not pieces:
+        raise _nothing_to_read(pattern, "that match")
+    return list(dict.fromkeys(pieces))
+
+
+def _nothing_to_read(source: str | Path, where: str) -> InputError:
+    return InputError(source, f"files ending in {' '.join(SUFFIXES)}", f"none {where}", "check the path")
 
 
 def _stored(store: Path, request: ReadRequest) -> list[Piece]:
@@ -79,9 +128,47 @@ def _stored(store: Path, request: ReadRequest) -> list[Piece]:
     return [Piece(store, run) for run in held]
 
 
-def _readable(file: Path, folder: Path) -> bool:
-    hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
-    return file.suffix.lower() in SUFFIXES and not hidden and file.is_file()
+def _in_folder(folder: Path) -> list[Piece]:
+    """Return the inputs in a folder and its subfolders, in order; a folder that is one input is not looked into."""
+    if _folder_reader(folder):
+        return [Piece(folder)]
+    pieces: list[Piece] = []
+    for item in sorted(folder.iterdir()):
+        if item.name.startswith("."):
+            continue
+        if item.is_dir():
+            # Links to folders are not followed, they may lead back here; a store has to be named.
+            pieces += [] if item.is_symlink() or is_store(item) else _in_folder(item)
+        elif item.suffix.lower() in SUFFIXES and item.is_file():
+            pieces.append(Piece(item))
+    return pieces
+
+
+def _folder_reader(folder: Path) -> Reader | None:
+    for reader in READERS:
+        if isinstance(reader, ReaderOfFolders) and reader.matches_folder(folder):
+            return reader
+    return None
+
+
+def _reader(path: Path) -> Reader:
+    return (_folder_reader(path) if path.is_dir() else None) or reader_of(path)
+
+
+def run_of_piece(piece: Piece, request: ReadRequest = NO_REQUEST) -> int:
+    """Return the run of a piece, without reading its counts where the format allows that.
+
+    Raises
+    ------
+    InputError
+        As `read_piece` does.
+    """
+    if piece.stored_run is not None:
+        return piece.stored_run
+    reader = _reader(piece.path)
+    if isinstance(reader, ReaderWithRun):
+        return reader.run_of(piece.path, request)
+    return int(reader.read(piece.path, request, SILENT).attrs["run"])
 
 
 def read_piece(piece: Piece, request: ReadRequest = NO_REQUEST, progress: Progress = SILENT) -> xr.Dataset:
@@ -93,7 +180,7 @@ def read_piece(piece: Piece, request: ReadRequest = NO_REQUEST, progress: Progre
         As the readers and the store do.
     """
     if piece.stored_run is None:
-        return reader_of(piece.path).read(piece.path, request, progress)
+        return _reader(piece.path).read(piece.path, request, progress)
     occupancy = open_run(piece.path, piece.stored_run)
     for option, wanted, found in (
         ("run", request.run, piece.stored_run),

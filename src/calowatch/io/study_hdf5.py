@@ -57,6 +57,11 @@ class StudyReader:
         except OSError:
             return True
 
+    def run_of(self, path: Path, request: ReadRequest) -> int:
+        """Return the run, from the attributes, the request or the name."""
+        with _opened(path) as file:
+            return settle_run(path, _number(file, "run"), request, SILENT)
+
     def read(self, path: Path, request: ReadRequest, progress: Progress = SILENT) -> xr.Dataset:
         """Return the run in the file.
 

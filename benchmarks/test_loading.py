@@ -54,7 +54,7 @@ def seconds(loader: DataLoader) -> float:
 )
 @pytest.mark.parametrize("length", [1, 5], ids=["iid", "ts"])
 @pytest.mark.parametrize(
-    "how", [(layout, kept) for kept in (False, True) for layout in ("he", "channel")], ids=str
+    "how", [(layout, kept) for kept in (None, False) for layout in ("he", "channel")], ids=str
 )
 def test_throughput(store, tmp_path, figure, length, steps, how):
     layout, in_memory = how
@@ -70,5 +70,6 @@ def test_throughput(store, tmp_path, figure, length, steps, how):
     # In turns, and the best of each: whatever else the machine does should slow neither.
     times = [[seconds(loader) for loader in loaders] for _ in range(ROUNDS)]
     best = np.min(times, axis=0)
-    name = f"throughput against a TensorDataset, {layout}, length {length}, {steps}{', in memory' if in_memory else ''}"
-    figure(name, best[1] / best[0], "times", at_least=0.8)
+    name = f"throughput against a TensorDataset, {layout}, length {length}, {steps}{', from the map' if in_memory is False else ''}"
+    # From the map every batch is prepared anew: for data that do not fit, held against a lower goal.
+    figure(name, best[1] / best[0], "times", at_least=0.3 if in_memory is False else 0.8)

@@ -25,6 +25,9 @@ CHANNEL = "channel"
 
 ROWS_AT_ONCE = 64
 
+KEPT_AT_MOST = 2 * 1024**3
+"""Bytes of prepared lumisections that a data set keeps in memory unless told otherwise."""
+
 
 class Samples(Sequence[Item]):
     """Samples of one batch that lie in memory as that batch already.
@@ -91,8 +94,9 @@ class OccupancyDataset(Dataset[Item]):
     counts
         Give the counts too, for losses that know counting statistics.
     in_memory
-        Prepare every lumisection of the side once, now, and keep it: faster, where it fits into memory (HE as a grid
-        takes 130 kB per lumisection). Else only the counts asked for are read from the map.
+        Prepare every lumisection of the side once, now, and keep it (HE as a grid takes 130 kB per lumisection). Else
+        only the counts asked for are read from the map and prepared, again in each epoch. By default it is kept where
+        it takes no more than `KEPT_AT_MOST` bytes.
 
     Attributes
     ----------
@@ -116,7 +120,7 @@ class OccupancyDataset(Dataset[Item]):
         layout: str = CHANNEL,
         *,
         counts: bool = False,
-        in_memory: bool = False,
+        in_memory: bool | None = None,
     ) -> None:
         self.data = open_dataset(folder)
         self.split = self.data.check_side(split)
@@ -136,8 +140,13 @@ class OccupancyDataset(Dataset[Item]):
         self.mask = self._laid_out(self.preparation.mask[None].astype(np.float32))[0] > 0
         self._place: npt.NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._kept: Item = ()
-        if in_memory:
+        if in_memory or (in_memory is None and self._kept_size() <= KEPT_AT_MOST):
             self._keep()
+
+    def _kept_size(self) -> int:
+        """Return how many bytes the prepared lumisections of the side would take, at most."""
+        cells = int(np.prod(self.shape)) * (2 if self.with_counts else 1)
+        return 4 * cells * min(self.windows.rows.size, self.data.index.shape[0])
 
     def _chosen(self) -> npt.NDArray[np.bool_]:
         table = self.data.channels

@@ -30,7 +30,16 @@ from calowatch.detector.index import channel_columns
 from calowatch.io.merge import merge_runs, subdets_of
 from calowatch.io.origin import source_hashes
 
-__all__ = ["find_source", "held_runs", "is_store", "open_run", "run_attrs", "runs", "write_run"]
+__all__ = [
+    "check_place",
+    "find_source",
+    "held_runs",
+    "is_store",
+    "open_run",
+    "run_attrs",
+    "runs",
+    "write_run",
+]
 
 MARKER = "calowatch_store"
 SCHEMA = 1
@@ -226,18 +235,43 @@ def _same_sources(existing: xr.Dataset, occupancy: xr.Dataset) -> bool:
     )
 
 
+def check_place(store: Path | str) -> None:
+    """Raise unless a folder is a store, or may become one.
+
+    Raises
+    ------
+    ConflictError
+        When something else is there.
+    """
+    store = Path(store)
+    if is_store(store) or not store.exists():
+        return
+    if not store.is_dir():
+        raise _taken(store)
+    with _locked(store):
+        _refuse_others(store)
+
+
+def _taken(store: Path) -> ConflictError:
+    return ConflictError(store, "a store, or a new folder", "something else", "choose another --store")
+
+
+def _refuse_others(store: Path) -> None:
+    """Raise where a folder holds something else; under its lock, or a store in the making would look like that."""
+    if not is_store(store) and any(store.iterdir()):
+        raise _taken(store)
+
+
 def _made(store: Path) -> Path:
     if is_store(store):
         return store
-    taken = ConflictError(store, "a store, or a new folder", "something else", "choose another --store")
     if store.exists() and not store.is_dir():
-        raise taken
+        raise _taken(store)
     store.mkdir(parents=True, exist_ok=True)
     # Several writers may come at once: the first makes the store, the others find it made.
     with _locked(store):
+        _refuse_others(store)
         if not is_store(store):
-            if any(store.iterdir()):
-                raise taken
             zarr.open_group(store, mode="a", zarr_format=3, attributes={MARKER: SCHEMA})
     return store
 

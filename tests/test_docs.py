@@ -150,3 +150,13 @@ def test_make_targets_in_documentation_exist():
         if line.startswith("make ") and not line.split()[1].startswith("#")
     }
     assert named <= targets
+
+
+def test_functions_named_in_the_python_page_exist():
+    from importlib import import_module
+
+    names = re.findall(r"`(calowatch[\w.]+)`", (ROOT / "docs" / "python.md").read_text())
+    assert len(names) > 10
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert callable(getattr(import_module(module), attribute)), name

@@ -8,7 +8,7 @@ from calowatch.core.progress import SilentProgress
 from calowatch.core.schema import UNKNOWN_EVENTS
 from calowatch.io.merge import merge_runs
 from calowatch.io.request import ReadRequest
-from calowatch.io.sources import expand, read_source, read_sources
+from calowatch.io.sources import Piece, expand, read_source, read_sources, run_of_piece
 from calowatch.io.store import write_run
 
 
@@ -66,8 +66,41 @@ def test_an_empty_store(samples, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.root", ["hbhe.root"]),
+        ("*", ["hbhe.root", "hfho.h5"]),
+        ("**", ["hbhe.root", "hfho.h5"]),
+        ("**/hf?o.h5", ["hfho.h5"]),
+        ("s[tu]b", ["hfho.h5"]),
+    ],
+)
+def test_patterns(folder, pattern, names):
+    assert [piece.path.name for piece in expand(f"{folder}/{pattern}")] == names
+
+
+def test_a_pattern_finds_stores_and_a_folder_does_not(folder, healthy, samples):
+    write_run(folder / "runs.zarr", healthy)
+    assert [str(piece) for piece in expand(f"{folder}/*.zarr")] == [f"{folder}/runs.zarr::{samples.run}"]
+    assert [piece.path.name for piece in expand(folder)] == ["hbhe.root", "hfho.h5"]
+
+
+def test_a_link_back_is_not_followed(folder):
+    (folder / "sub/up").symlink_to(folder)
+    assert [piece.path.name for piece in expand(folder)] == ["hbhe.root", "hfho.h5"]
+
+
+def test_the_run_of_a_file_without_its_counts(folder, samples, real_file):
+    assert {run_of_piece(piece) for piece in expand(folder)} == {samples.run}
+    assert run_of_piece(Piece(real_file)) == 306138
+    with pytest.raises(ConflictError, match="run 1 as requested"):
+        run_of_piece(Piece(folder / "hbhe.root"), ReadRequest(run=1))
+
+
+@pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("*.dat", "files ending in .* found none that match"),
         ("missing.root", "nothing of that name"),
         ("", "files ending in"),
         ("a::b", "run number"),
@@ -81,7 +114,7 @@ def test_names_of_nothing(tmp_path, name, message):
 
 def test_a_file_of_an_unknown_format(tmp_path):
     (tmp_path / "a.txt").write_text("text")
-    with pytest.raises(FormatError, match=r"HcalAnalyzer ROOT \(\.root\), HCAL study HDF5"):
+    with pytest.raises(FormatError, match=r"HcalAnalyzer ROOT \(\.root\), .*HCAL study HDF5"):
         read_source(tmp_path / "a.txt")
 
 

@@ -27,6 +27,7 @@ from calowatch.io.analyzer_layout import (
     cell_names,
     cells_of,
     choose_layout,
+    forward_cells,
 )
 from calowatch.io.analyzer_writer import FOLDER, HISTOGRAMS, TREE, write_analyzer
 from calowatch.io.origin import file_attrs, hashing, keep_filled, refuse_strays
@@ -35,6 +36,8 @@ from calowatch.io.root import holds, is_root, open_root
 
 __all__ = ["AnalyzerReader", "write_analyzer"]
 
+OLDER_FOLDER = "HcalDigiAnalyzer"
+OLDER_HISTOGRAM = "hist3D"
 AXES = ((0.0, None), (-32.0, 64), (0.0, 72))  # lower edge and number of bins of X, Y, Z; unit width
 
 WORKERS = 2  # decompression leaves Python to other threads; more would cost memory
@@ -88,8 +91,8 @@ class AnalyzerReader:
     suffixes = (".root",)
 
     def matches(self, path: Path) -> bool:
-        """Return whether the file is a ROOT file with the analyzer's folder, or one too broken to tell."""
-        return is_root(path) and holds(path, FOLDER)
+        """Return whether the file is a ROOT file with a folder of the analyzer, or one too broken to tell."""
+        return is_root(path) and (holds(path, FOLDER) or holds(path, OLDER_FOLDER))
 
     def run_of(self, path: Path, request: ReadRequest) -> int:
         """Return the run, from the first entry of the tree."""
@@ -130,7 +133,7 @@ class AnalyzerReader:
             settle_first_ls(path, int(tree.sections[0]), request, progress)
             filled = _read_histograms(path, tree.columns, progress)
             layout = choose_layout(path, filled.cells)
-            _check_cells(path, layout, filled.cells, era)
+            _check_cells(path, layout, filled.cells, era, progress)
             sections, columns, events = _lumisections(path, layout, tree, filled, progress)
             channels = analyzer_channels(era)
             cells = cells_of(layout, channels)
@@ -142,6 +145,8 @@ class AnalyzerReader:
 
 def _folder(path: Path, file: Any) -> Any:
     names = [str(name) for name in file.keys(recursive=False, cycle=False)]
+    if FOLDER not in names and OLDER_FOLDER in names:
+        raise _without_depth(path, OLDER_FOLDER)
     if FOLDER not in names:
         raise FormatError(
             path,
@@ -166,6 +171,16 @@ def _tree(path: Path, folder: Any) -> Any:
     return branches
 
 
+def _without_depth(path: Path, folder: str) -> FormatError:
+    """Return the error for histograms that sum all depths: in no era has every tower of HB or HE a single one."""
+    return FormatError(
+        path,
+        f"digis per depth, {FOLDER}/{HISTOGRAMS[0]} .. {DEPTHS}",
+        f"{folder}/{OLDER_HISTOGRAM}, which sums the depths of a tower, so that its digis belong to no channel",
+        "make it again with histograms per depth, or take the DQM file of the run",
+    )
+
+
 def _read_tree(path: Path, folder: Any) -> _Tree:
     branches = _tree(path, folder)
     runs = branches["RunNum"].array(library="np")
@@ -188,6 +203,8 @@ def _distinct(path: Path, numbers: npt.NDArray[Any]) -> tuple[Ints, Ints, Ints]:
 def _check_depths(path: Path, folder: Any) -> None:
     present = set(folder.keys(recursive=False, cycle=False))
     missing = [name for name in HISTOGRAMS if name not in present]
+    if OLDER_HISTOGRAM in present and len(missing) == DEPTHS:
+        raise _without_depth(path, FOLDER)
     if missing:
         raise FormatError(
             path, f"{HISTOGRAMS[0]} .. {DEPTHS}", f"no {', '.join(missing)}", "take the whole file"
@@ -247,7 +264,13 @@ def _wrong_axis(path: Path, name: str, letter: str, found: str) -> FormatError:
     )
 
 
-def _check_cells(path: Path, layout: Layout, filled: Ints, era: str) -> None:
+def _check_cells(path: Path, layout: Layout, filled: Ints, era: str, progress: Progress) -> None:
+    if layout is Layout.CANONICAL:
+        own = filled
+        filled = np.setdiff1d(own, forward_cells())
+        if filled.size < own.size:
+            progress.note(f"{path.name}: holds the HF of abs(ieta) 29 to 31 only, left out")
+
     def strays(other: str) -> Ints:
         return np.setdiff1d(filled, cells_of(layout, analyzer_channels(other)))
 

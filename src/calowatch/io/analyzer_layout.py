@@ -14,17 +14,30 @@ import numpy.typing as npt
 import pandas as pd
 
 from calowatch.core.errors import AmbiguousLayoutError
-from calowatch.detector.index import analyzer_cell, analyzer_index, canonical_cell, canonical_index
+from calowatch.detector.index import analyzer_cell, analyzer_index, canonical_cell, canonical_index, dqm_index
 from calowatch.detector.segmentation import ERAS
 from calowatch.detector.table import channel_table
 
-__all__ = ["DEPTHS", "ROWS", "Layout", "analyzer_channels", "cell_names", "cells_of", "choose_layout"]
+__all__ = [
+    "DEPTHS",
+    "ROWS",
+    "Layout",
+    "analyzer_channels",
+    "cell_names",
+    "cells_of",
+    "choose_layout",
+    "forward_cells",
+    "grid_cells",
+]
 
 DEPTHS = 7
 IETA_BINS = 66
 IPHI_BINS = 74
 ROWS = IPHI_BINS * IETA_BINS
 """Cells of one depth, flow bins included; cell (iphi bin, ieta bin) is row ``iphi bin * 66 + ieta bin``."""
+
+DQM_MARGIN = 10
+"""Bins of ieta on either side of the DQM grid that have no place in these histograms."""
 
 Ints = npt.NDArray[np.int64]
 
@@ -48,8 +61,23 @@ def cells_of(layout: Layout, channels: pd.DataFrame) -> Ints:
         ieta_bin, iphi_bin = analyzer_index(channels["ieta"], channels["iphi"])
     else:
         ieta_bin, iphi_bin, _ = canonical_index(channels["ieta"], channels["iphi"], channels["depth"])
-    depth = channels["depth"].to_numpy(np.int64)
-    return (depth - 1) * ROWS + (iphi_bin + 1) * IETA_BINS + ieta_bin + 1
+    return grid_cells(ieta_bin, iphi_bin, channels["depth"].to_numpy(np.int64) - 1)
+
+
+def grid_cells(ieta_bin: Ints, iphi_bin: Ints, layer: Ints) -> Ints:
+    """Return cell numbers from 0-based bins and ``layer``, the depth - 1."""
+    return layer * ROWS + (iphi_bin + 1) * IETA_BINS + ieta_bin + 1
+
+
+def forward_cells() -> Ints:
+    """Return the cells where the second producer leaves HF: it cuts the DQM grid, where HF lies one bin further out.
+
+    Only abs(ieta) 29 to 31 are left inside, as if at 30 to 32.
+    """
+    table = channel_table("run3")
+    forward = table[(table["subdet"] == "HF") & (table["ieta"].abs() <= 31)]
+    ieta_bin, iphi_bin = dqm_index("HF", forward["ieta"], forward["iphi"])
+    return grid_cells(ieta_bin - DQM_MARGIN, iphi_bin, forward["depth"].to_numpy(np.int64) - 1)
 
 
 def cell_names(layout: Layout, cells: Ints) -> list[tuple[int, int, int]]:

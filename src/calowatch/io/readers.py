@@ -8,10 +8,15 @@ import xarray as xr
 from calowatch.core.errors import FormatError
 from calowatch.core.progress import Progress
 from calowatch.io.analyzer import AnalyzerReader
+from calowatch.io.dqm_parquet import DqmParquetReader
+from calowatch.io.dqm_root import DqmRootReader
+from calowatch.io.images import refuse_images
+from calowatch.io.master import MasterReader
+from calowatch.io.master_writer import TABLE
 from calowatch.io.request import ReadRequest
 from calowatch.io.study_hdf5 import StudyReader
 
-__all__ = ["READERS", "SUFFIXES", "Reader", "reader_of"]
+__all__ = ["READERS", "SUFFIXES", "Reader", "has_readable_name", "reader_of"]
 
 
 class Reader(Protocol):
@@ -36,10 +41,24 @@ class Reader(Protocol):
         ...
 
 
-READERS: tuple[Reader, ...] = (AnalyzerReader(), StudyReader())
+READERS: tuple[Reader, ...] = (
+    AnalyzerReader(),
+    DqmRootReader(),
+    StudyReader(),
+    DqmParquetReader(),
+    MasterReader(),
+)
 
-SUFFIXES = tuple(suffix for reader in READERS for suffix in reader.suffixes)
+SUFFIXES = tuple(dict.fromkeys(suffix for reader in READERS for suffix in reader.suffixes))
 """Endings of the names of files that some reader reads."""
+
+COMPANIONS = frozenset({TABLE})
+"""Names of files with such an ending that are read together with another one."""
+
+
+def has_readable_name(path: Path) -> bool:
+    """Return whether a file in a folder is taken for an input, by its name alone."""
+    return path.suffix.lower() in SUFFIXES and path.name not in COMPANIONS
 
 
 def reader_of(path: Path) -> Reader:
@@ -48,8 +67,9 @@ def reader_of(path: Path) -> Reader:
     Raises
     ------
     FormatError
-        When neither content nor name is of a format that is read.
+        When neither content nor name is of a format that is read, or the file is an image set.
     """
+    refuse_images(path)
     for reader in READERS:
         if reader.matches(path):
             return reader

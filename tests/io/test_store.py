@@ -145,6 +145,13 @@ def test_a_writer_that_was_killed_is_cleared_up_after(store, hb, samples, rename
     assert state(store) == before
 
 
+def test_a_store_whose_maker_was_killed_is_made_anew(hb, samples, tmp_path):
+    (tmp_path / "s/.0.new-0123abcd/c").mkdir(parents=True)
+    write_run(tmp_path / "s", hb)
+    assert runs(tmp_path / "s") == [samples.run]
+    assert sorted(item.name for item in (tmp_path / "s").iterdir()) == [str(samples.run), "zarr.json"]
+
+
 def test_a_writer_killed_after_the_renames(store, samples):
     before = state(store)
     shutil.copytree(store / str(samples.run), store / f".{samples.run}.old")

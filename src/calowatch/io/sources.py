@@ -11,13 +11,12 @@ import xarray as xr
 from calowatch.core.errors import ConflictError, InputError
 from calowatch.core.progress import SILENT, Progress
 from calowatch.io.merge import merge_runs
-from calowatch.io.readers import READERS, SUFFIXES, Reader, reader_of
+from calowatch.io.readers import SUFFIXES, has_readable_name, reader_of
 from calowatch.io.request import ReadRequest
 from calowatch.io.store import is_store, open_run, runs
 
 __all__ = [
     "Piece",
-    "ReaderOfFolders",
     "ReaderWithRun",
     "expand",
     "read_piece",
@@ -38,18 +37,9 @@ class ReaderWithRun(Protocol):
         ...
 
 
-@runtime_checkable
-class ReaderOfFolders(Protocol):
-    """A reader whose input is a folder, not a file."""
-
-    def matches_folder(self, path: Path) -> bool:
-        """Return whether the folder as a whole is one input of this format."""
-        ...
-
-
 @dataclass(frozen=True)
 class Piece:
-    """What can be read in one go: a file, a folder that is one input, or one run of a store.
+    """What can be read in one go: a file, or one run of a store.
 
     Parameters
     ----------
@@ -110,7 +100,7 @@ def _matching(pattern: str, request: ReadRequest) -> list[Piece]:
     for path in map(Path, sorted(glob.glob(pattern, recursive=True))):  # noqa: PTH207 - Path.glob takes no absolute pattern
         if path.is_dir():
             pieces += _stored(path, request) if is_store(path) else _in_folder(path)
-        elif path.suffix.lower() in SUFFIXES:
+        elif has_readable_name(path):
             pieces.append(Piece(path))
     if not pieces:
         raise _nothing_to_read(pattern, "that match")
@@ -129,9 +119,7 @@ def _stored(store: Path, request: ReadRequest) -> list[Piece]:
 
 
 def _in_folder(folder: Path) -> list[Piece]:
-    """Return the inputs in a folder and its subfolders, in order; a folder that is one input is not looked into."""
-    if _folder_reader(folder):
-        return [Piece(folder)]
+    """Return the files of known formats in a folder and its subfolders, in order."""
     pieces: list[Piece] = []
     for item in sorted(folder.iterdir()):
         if item.name.startswith("."):
@@ -139,20 +127,9 @@ def _in_folder(folder: Path) -> list[Piece]:
         if item.is_dir():
             # Links to folders are not followed, they may lead back here; a store has to be named.
             pieces += [] if item.is_symlink() or is_store(item) else _in_folder(item)
-        elif item.suffix.lower() in SUFFIXES and item.is_file():
+        elif has_readable_name(item) and item.is_file():
             pieces.append(Piece(item))
     return pieces
-
-
-def _folder_reader(folder: Path) -> Reader | None:
-    for reader in READERS:
-        if isinstance(reader, ReaderOfFolders) and reader.matches_folder(folder):
-            return reader
-    return None
-
-
-def _reader(path: Path) -> Reader:
-    return (_folder_reader(path) if path.is_dir() else None) or reader_of(path)
 
 
 def run_of_piece(piece: Piece, request: ReadRequest = NO_REQUEST) -> int:
@@ -165,7 +142,7 @@ def run_of_piece(piece: Piece, request: ReadRequest = NO_REQUEST) -> int:
     """
     if piece.stored_run is not None:
         return piece.stored_run
-    reader = _reader(piece.path)
+    reader = reader_of(piece.path)
     if isinstance(reader, ReaderWithRun):
         return reader.run_of(piece.path, request)
     return int(reader.read(piece.path, request, SILENT).attrs["run"])
@@ -180,7 +157,7 @@ def read_piece(piece: Piece, request: ReadRequest = NO_REQUEST, progress: Progre
         As the readers and the store do.
     """
     if piece.stored_run is None:
-        return _reader(piece.path).read(piece.path, request, progress)
+        return reader_of(piece.path).read(piece.path, request, progress)
     occupancy = open_run(piece.path, piece.stored_run)
     for option, wanted, found in (
         ("run", request.run, piece.stored_run),

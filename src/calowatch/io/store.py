@@ -258,7 +258,7 @@ def _taken(store: Path) -> ConflictError:
 
 def _refuse_others(store: Path) -> None:
     """Raise where a folder holds something else; under its lock, or a store in the making would look like that."""
-    if not is_store(store) and any(store.iterdir()):
+    if not is_store(store) and set(store.iterdir()) - set(_leftovers(store)):
         raise _taken(store)
 
 
@@ -272,7 +272,10 @@ def _made(store: Path) -> Path:
     with _locked(store):
         _refuse_others(store)
         if not is_store(store):
-            zarr.open_group(store, mode="a", zarr_format=3, attributes={MARKER: SCHEMA})
+            scratch = store / f".0.new-{uuid.uuid4().hex[:8]}"
+            zarr.open_group(scratch, mode="w", zarr_format=3, attributes={MARKER: SCHEMA})
+            (scratch / "zarr.json").rename(store / "zarr.json")
+            shutil.rmtree(scratch)
     return store
 
 

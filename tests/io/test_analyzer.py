@@ -265,3 +265,46 @@ def test_a_full_disk_leaves_the_old_file(samples, healthy, tmp_path, monkeypatch
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["a.root"]
     assert len(HISTOGRAMS) == 7
+
+
+def test_digis_without_depth_belong_to_no_channel(samples, healthy, tmp_path):
+    """The older analyzer, and the newer one's own sum."""
+    made = samples.first_histograms(healthy)["hist3D_depth1"]
+    for folder in ("HcalDigiAnalyzer", "Hcal4DQMAnalyzer"):
+        path = tmp_path / f"{folder}.root"
+        with uproot.recreate(path) as file:
+            file[f"{folder}/hist3D"] = made
+        with pytest.raises(FormatError, match=f"{folder}/hist3D, which sums the depths.*DQM file"):
+            read_source(path)
+
+
+def test_a_sum_beside_the_depths_does_no_harm(samples, healthy, tmp_path):
+    made = samples.first_histograms(healthy)
+    path = tmp_path / "a.root"
+    samples.write_root(
+        path, {**made, "hist3D": made["hist3D_depth1"]}, samples.events_of(healthy), samples.run
+    )
+    held = samples.part_of(healthy, "HB HE")
+    np.testing.assert_array_equal(read_source(path)["counts"], held["counts"])
+
+
+def test_hf_at_the_edge_of_a_cut_dqm_grid_is_left_out(samples, healthy, tmp_path):
+    """The second producer cuts ten bins off either side of the DQM grid, and leaves in HF at abs(ieta) 29 to 31."""
+    import hist
+
+    planes = samples.planes_of(healthy)
+    axes = [
+        hist.axis.Regular(samples.ls_bins, 0, samples.ls_bins),
+        hist.axis.Regular(64, -32, 32),
+        hist.axis.Regular(72, 0, 72),
+    ]
+    histograms = {}
+    for depth in range(1, 8):
+        filled = hist.Hist(*axes, storage=hist.storage.Double())
+        filled.view()[:3] = planes[f"depth{depth}"][:, :, 10:-10].transpose(0, 2, 1)
+        histograms[f"hist3D_depth{depth}"] = filled
+    samples.write_root(tmp_path / "a.root", histograms, healthy["ls"].values, samples.run)
+    progress = SilentProgress()
+    read = read_source(tmp_path / "a.root", progress=progress)
+    np.testing.assert_array_equal(read["counts"], samples.part_of(healthy, "HB HE")["counts"])
+    assert [note for note in progress.notes if "HF of abs(ieta) 29 to 31" in note]

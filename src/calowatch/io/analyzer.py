@@ -330,3 +330,4 @@ def _slice_of(columns: Ints) -> Any:
     """Return columns in a row as a slice, which numpy reads without a copy."""
     steady = columns.size and (np.diff(columns) == 1).all()
     return slice(int(columns[0]), int(columns[-1]) + 1) if steady else columns
+        order = order[place[order] >= 0]  # the rest is the second producer's HF

@@ -18,6 +18,7 @@ from calowatch.cli import (
     demo,
     detector,
     explore,
+    export,
     fit,
     frame,
     graph,
@@ -70,6 +71,7 @@ app.add_typer(own_maps.app, name="map")
 app.add_typer(simulate.app, name="simulate")
 app.command("convert")(convert.convert)
 app.command("explore")(explore.explore)
+app.command("export")(export.export)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)
 app.command("demo")(demo.demo)

@@ -66,6 +66,26 @@ def test_bundles_of_another_kind_are_refused(bundle, key, value, error):
         load_reference(bundle)
 
 
+@pytest.mark.parametrize("key", ["schema", "era", "runs", "segmentation", "sha256"])
+def test_a_manifest_without_an_entry_is_refused(bundle, key):
+    manifest = json.loads((bundle / MANIFEST).read_text())
+    del manifest[key]
+    (bundle / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(FormatError, match="unreadable"):
+        load_reference(bundle)
+
+
+@pytest.mark.parametrize(("name", "value"), [("sigma_", np.nan), ("sigma_", 0.0), ("ring_log_rate_", np.inf)])
+def test_numbers_that_would_hide_failures_are_refused(reference, tmp_path, name, value):
+    spoiled = Reference()
+    for key in ("channel_", "log_response_", "sigma_", "ring_log_rate_"):
+        setattr(spoiled, key, getattr(reference, key).copy())
+    getattr(spoiled, name)[5] = value
+    save_reference(tmp_path / "bad", spoiled, CONTENT)
+    with pytest.raises(FormatError, match="positive sigma"):
+        load_reference(tmp_path / "bad")
+
+
 def test_missing_bundle_says_how_to_make_one(tmp_path):
     with pytest.raises(FormatError, match="calowatch fit"):
         load_reference(tmp_path / "nowhere")

@@ -232,3 +232,11 @@ def test_a_table_into_a_closed_pipe_is_no_alarm():
         process.stdout.close()
         process.wait()
     assert process.returncode == 141
+
+
+def test_help_into_a_closed_pipe_is_no_alarm():
+    words = [sys.executable, "-m", "calowatch.cli", "monitor", "--help"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        process.wait()
+    assert process.returncode == 141

@@ -173,3 +173,12 @@ def test_a_module_that_loses_gain_is_named_as_one(toy_run, reference, run3):
     run = toy.occupancy.assign(counts=(("ls", "channel"), counts))
     (found,) = decide(Question(run, reference.predict(run), usable_ls(run)))
     assert (found.unit, found.kind, found.first_ls) == ("HEM17-RM2", "degraded", 11)
+
+
+def test_rings_that_always_fired_are_not_hot_at_less_pileup(toy_run):
+    """Where every event gives a digi the healthy rate is a lower bound only."""
+    bright = [toy_run(seed, pileup=8.0, n_ls=20, subdets=("HE",)).occupancy for seed in (1, 2)]
+    reference = Reference().fit(bright)
+    for pileup in (1.0, 3.0, 20.0):
+        run = toy_run(3, pileup=pileup, n_ls=20, subdets=("HE",)).occupancy
+        assert decide(Question(run, reference.predict(run), usable_ls(run))) == []

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import calowatch
 from calowatch.cli import app, main
 from calowatch.core.errors import InputError
+from calowatch.core.progress import SilentProgress
 from calowatch.evaluate.monitor import MonitorSettings
 from calowatch.io.request import ReadRequest
 from calowatch.io.store import write_run
@@ -191,3 +192,26 @@ def test_monitor_with_a_reference_needs_no_torch(store, reference, tmp_path):
         f"calowatch.monitor({f'{store}::362760'!r}, {str(tmp_path / 'out')!r}, {str(reference)!r})"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_an_earlier_run_left_is_not_taken_for_this_one(store, tmp_path):
+    out = tmp_path / "out"
+    (out / "maps").mkdir(parents=True)
+    (out / "maps" / "HF_evidence.png").write_bytes(b"another run's")
+    (out / "report.html").write_text("another run's")
+    (out / "notes.txt").write_text("mine")
+    calowatch.monitor(f"{store}::362758", out, settings=MonitorSettings(report=False))
+    assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["notes.txt", "verdicts.json"]
+
+
+def test_known_rows_that_name_no_channel_are_told(store, tmp_path):
+    (tmp_path / "known.csv").write_text("subdet,ieta,iphi,depth\nHE,27,25,3\nHB,1,1,7\n")
+    progress = SilentProgress()
+    calowatch.monitor(
+        f"{store}::362758",
+        tmp_path / "out",
+        known=tmp_path / "known.csv",
+        settings=MonitorSettings(report=False),
+        progress=progress,
+    )
+    assert any("1 entries name no channel" in note for note in progress.notes)

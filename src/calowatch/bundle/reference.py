@@ -11,6 +11,7 @@ import numpy as np
 
 from calowatch.core.errors import ConflictError, FormatError
 from calowatch.core.files import atomic_directory, file_hash
+from calowatch.detector.segmentation import check_era
 from calowatch.detector.table import segmentation_hash
 from calowatch.models.reference import Reference
 
@@ -92,7 +93,10 @@ def load_reference(folder: Path | str) -> ReferenceBundle:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         schema, expected_hash = manifest["schema"], manifest["sha256"][_ARRAYS]
-    except (ValueError, KeyError, TypeError) as error:
+        era, runs, made_for = manifest["era"], manifest["runs"], manifest["segmentation"]
+        check_era(era)
+        [run["run"] for run in runs]
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise FormatError(
             folder / MANIFEST, "the manifest of a bundle", f"unreadable text ({error})", fix
         ) from error
@@ -110,10 +114,10 @@ def load_reference(folder: Path | str) -> ReferenceBundle:
             "other or missing content",
             "copy the bundle again",
         )
-    if manifest["segmentation"] != segmentation_hash(manifest["era"]):
+    if made_for != segmentation_hash(era):
         raise ConflictError(
             folder,
-            f"a bundle for today's {manifest['era']} segmentation",
+            f"a bundle for today's {era} segmentation",
             "one made for another list of channels",
             "fit a new reference",
         )
@@ -128,4 +132,13 @@ def _reference_from(path: Path) -> Reference:
                 setattr(reference, f"{name}_", arrays[name])
     except (BadZipFile, KeyError, ValueError) as error:
         raise FormatError(path, f"arrays {', '.join(_NAMES)}", str(error), "fit a new reference") from error
+    shapes = {getattr(reference, f"{name}_").shape for name in _NAMES}
+    sound = len(shapes) == 1 and (reference.sigma_ > 0).all() and np.isfinite(reference.ring_log_rate_).all()
+    if not sound or np.isinf(reference.log_response_).any():
+        raise FormatError(
+            path,
+            "arrays of one length, positive sigma and finite rates",
+            "other numbers",
+            "fit a new reference",
+        )
     return reference

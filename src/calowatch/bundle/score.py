@@ -117,7 +117,7 @@ def _expectation(occupancy: xr.Dataset, bundle: ReferenceBundle | None, warnings
     subdets = sorted(set(occupancy["subdet"].to_numpy()[~learned].tolist()))
     warnings.append(f"The reference does not know {', '.join(subdets)}: ring-relative evidence there.")
     parts = [
-        bundle.reference.predict(occupancy.isel(channel=learned)).drop_vars(["rate_shift", "ring_of"]),
+        bundle.reference.predict(occupancy.isel(channel=learned)).drop_dims("ring").drop_vars("ring_of"),
         RingReference().predict(occupancy.isel(channel=~learned)),
     ]
     joined = xr.concat(parts, "channel", data_vars="minimal", combine_attrs="override")

@@ -114,13 +114,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _error(str(error))
     except typer.TyperException as error:
         frame.show_usage_error(error, _error)
+    except SystemExit as stop:  # rich, when help goes into a pipe that nobody reads any more
+        if isinstance(stop.__context__, BrokenPipeError):
+            _drop_output()
+            return EXIT_BROKEN_PIPE
+        raise
     except frame.BrokenOutput:
         _drop_output()
         return EXIT_BROKEN_PIPE
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except OSError as error:  # a folder that may not be written, a full disk
-        _error(str(error))
+        reason = error.strerror or type(error).__name__
+        fix = "check the name, the permissions and the space left"
+        _error(str(InputError(error.filename or PROGRAM, "a place that can be read or written", reason, fix)))
     except Exception:  # noqa: BLE001 - the last resort: whatever it is, 1 would be read as an alarm
         traceback.print_exc()
         _error(f"this is a bug in {PROGRAM} {__version__}; the lines above tell where")

@@ -129,7 +129,7 @@ def verdict_table(verdicts: "Sequence[Verdict]", title: str | None = None) -> "T
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     for name in ("Unit", "Type", "Kind"):
         table.add_column(name, no_wrap=True)
-    for name in ("LS", "Channels", "Factor", "Significance"):
+    for name in ("LS", "Channels", "Factor", "Sigma"):
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in verdicts:
         table.add_row(

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def atomic_directory(path: Path | str, *, marker: str) -> Iterator[Path]:
 
 
 @contextmanager
-def staged_files(folder: Path | str) -> Iterator[Path]:
+def staged_files(folder: Path | str, owned: Iterable[str] = ()) -> Iterator[Path]:
     """Yield a scratch folder whose files move into ``folder`` once all of them are written.
 
     Other files in ``folder`` stay. On an error nothing moves, and a folder that was not there is not made.
@@ -113,6 +113,9 @@ def staged_files(folder: Path | str) -> Iterator[Path]:
     ----------
     folder
         Where the files shall lie.
+    owned
+        Patterns of files that an earlier call may have left there: those not written anew are removed, since they
+        would tell of something else than the rest.
 
     Raises
     ------
@@ -127,7 +130,11 @@ def staged_files(folder: Path | str) -> Iterator[Path]:
     scratch.mkdir()
     try:
         yield scratch
-        for item in sorted(path for path in scratch.rglob("*") if path.is_file()):
+        items = sorted(path for path in scratch.rglob("*") if path.is_file())
+        targets = {folder / item.relative_to(scratch) for item in items}
+        for stale in {path for pattern in owned for path in folder.glob(pattern)} - targets:
+            stale.unlink()
+        for item in items:
             target = folder / item.relative_to(scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
             _sync(item)

@@ -21,6 +21,7 @@ _SIGMA = (
     0.13  # ln(rate): rings differ in how they follow pile-up, and prescale steps move them by a few per cent
 )
 _APART = np.log(10.0)  # subdetectors follow pile-up within this factor of each other
+_SATURATED = 4.0  # hits per event: where p is almost one its rate is a lower bound, and more is no excess
 _FAINTEST = np.log(0.02)  # of the healthy rate: fainter than this no collisions are
 
 
@@ -35,7 +36,8 @@ def ring_cells(
     Parameters
     ----------
     occupancy, expectation
-        The run; the expectation of a reference holds ``rate_shift`` (ls, ring) and ``ring_of`` (channel,).
+        The run; the expectation of a reference holds ``rate_shift`` (ls, ring), ``usual_rate``
+        (ring,) and ``ring_of`` (channel,).
     usable
         Lumisections with enough events, shape (ls,).
     testable
@@ -55,6 +57,8 @@ def ring_cells(
     common = _common_shift(shift, subdet)
     trials = np.where(usable, expectation["n_trials"].to_numpy(), 0.0)[:, None]
     counts, p = _ring_sums(occupancy, expectation, members, common - shift)
+    saturated = expectation["usual_rate"].to_numpy()[rings] > _SATURATED
+    counts[:, saturated] = np.minimum(counts, trials * p)[:, saturated]
     cells = Cells(counts * usable[:, None], trials, p, np.full(len(rings), _SIGMA))
     return cells, _ring_units(occupancy, heads, members)
 

@@ -16,7 +16,7 @@ from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.detect.decide import Question, decide
 from calowatch.detect.verdict import Verdict, verdicts_document
-from calowatch.detector.table import wiring_hash
+from calowatch.detector.table import channel_table, wiring_hash
 from calowatch.detector.user_conditions import SavedMap, maps_for, table_for
 from calowatch.io.known import read_known
 from calowatch.io.request import ReadRequest
@@ -28,6 +28,12 @@ from calowatch.present.report import write_report
 from calowatch.simulate.truth import read_truth
 
 __all__ = ["MonitorSettings", "Outcome", "monitor"]
+
+
+_OWNED = (
+    "report.html",
+    *(f"maps/*_{name}.png" for name in ("occupancy", "expectation", "evidence", "verdict")),
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,10 @@ def monitor(
     truth = tuple(asdict(fault) for fault in read_truth(settings.truth)) if settings.truth else None
     listed = read_known(Path(known)) if known is not None else frozenset[int]()
     occupancy = read_source(source, settings.request, progress)
+    if strangers := len(listed - set(channel_table(str(occupancy.attrs["era"]))["channel"].tolist())):
+        progress.note(
+            f"{Path(str(known)).name}: {strangers} entries name no channel of era {occupancy.attrs['era']}"
+        )
     table = table_for(str(occupancy.attrs["era"]), int(occupancy.attrs["run"]))
     steps = progress.track(range(2), "judge", 2)
     next(steps)
@@ -161,7 +171,7 @@ def monitor(
 def _written(
     outcome: Outcome, given: ReportInput, out: Path, settings: MonitorSettings, progress: Progress
 ) -> Outcome:
-    with staged_files(out) as scratch:
+    with staged_files(out, _OWNED) as scratch:
         if settings.report:
             write_report(scratch, given, progress)
         (scratch / "verdicts.json").write_text(json.dumps(outcome.document, indent=1, allow_nan=False) + "\n")

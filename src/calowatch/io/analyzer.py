@@ -77,11 +77,15 @@ class _Depth:
 
 @dataclass(frozen=True)
 class _Filled:
-    """The filled cells of all depths: their numbers, their digis per X bin, and which X bins hold any."""
+    """The filled cells of all depths: their numbers, their digis per X bin, and which X bins hold any.
+
+    ``ends`` has, for each depth that holds digis at all, the X bin after its last digi.
+    """
 
     cells: Ints
     digis: list[npt.NDArray[Any]]
     used: npt.NDArray[np.bool_]
+    ends: dict[int, int]
 
 
 class AnalyzerReader:
@@ -227,7 +231,12 @@ def _read_histograms(path: Path, columns: int, progress: Progress) -> _Filled:
             path, "lumisections from 0 up", "digis in the X underflow", "take the original file"
         )
     cells = [layer * ROWS + depth.rows for layer, depth in enumerate(depths)]
-    return _Filled(np.concatenate(cells), [depth.digis for depth in depths], used[1:-1])
+    ends = {
+        number: int(np.flatnonzero(depth.used[1:-1]).max(initial=-1)) + 1
+        for number, depth in enumerate(depths, start=1)
+        if depth.used.any()
+    }
+    return _Filled(np.concatenate(cells), [depth.digis for depth in depths], used[1:-1], ends)
 
 
 def _read_depth(path: Path, name: str, columns: int) -> _Depth:
@@ -306,7 +315,24 @@ def _lumisections(
             f"digis in X bin {unknown[0]} ({unknown.size} such bins), without events in the tree",
             "check that histograms and tree are of one file",
         )
+    inside &= _held_by_all(path, filled, tree.sections, columns, progress)
     return tree.sections[inside], columns[inside], events if events is None else events[inside]
+
+
+def _held_by_all(
+    path: Path, filled: _Filled, sections: Ints, columns: Ints, progress: Progress
+) -> npt.NDArray[np.bool_]:
+    """Return which lumisections every depth reaches; where one ends early, its zeros are no measurement."""
+    first = min(filled.ends, key=filled.ends.__getitem__, default=None)
+    if first is None or len(set(filled.ends.values())) == 1:
+        return np.ones(columns.size, dtype=np.bool_)
+    held = columns < filled.ends[first]
+    late = int((~held).sum())
+    progress.note(
+        f"{path.name}: depth {first} ends at LS {sections[held].max(initial=0)}, other depths later; "
+        f"{late} lumisections that not all depths reach are left out"
+    )
+    return held
 
 
 def _place(filled: _Filled, wanted: Ints, columns: Ints) -> npt.NDArray[Any]:
@@ -318,6 +344,7 @@ def _place(filled: _Filled, wanted: Ints, columns: Ints) -> npt.NDArray[Any]:
     chosen = _slice_of(columns)
     for place, digis in zip(places, filled.digis, strict=True):
         order = np.argsort(place)
+        order = order[place[order] >= 0]  # the rest is the second producer's HF
         # Channels in a row, such as a phi ring, are turned together: small enough for the processor's cache.
         for run in np.split(order, np.flatnonzero(np.diff(place[order]) != 1) + 1):
             if run.size:
@@ -330,4 +357,3 @@ def _slice_of(columns: Ints) -> Any:
     """Return columns in a row as a slice, which numpy reads without a copy."""
     steady = columns.size and (np.diff(columns) == 1).all()
     return slice(int(columns[0]), int(columns[-1]) + 1) if steady else columns
-        order = order[place[order] >= 0]  # the rest is the second producer's HF

@@ -227,8 +227,9 @@ class Reference:
     def predict(self, occupancy: xr.Dataset) -> xr.Dataset:
         """Return the expectation for a run, whose channels must be among those learned.
 
-        Besides what `calowatch.core.schema` names it holds ``rate_shift`` (ls, ring), ln of each ring's rate over the
-        one in the healthy runs, and ``ring_of`` (channel,), the ring of each channel.
+        Besides what `calowatch.core.schema` names it holds ``usual_rate`` (ring,), the rate of each ring in the healthy
+        runs, ``rate_shift`` (ls, ring), ln of the present rate over it, and ``ring_of`` (channel,), the ring of each
+        channel.
         """
         position = pd.Index(self.channel_).get_indexer(pd.Index(occupancy["channel"].to_numpy()))
         if (position < 0).any():
@@ -239,7 +240,9 @@ class Reference:
         expectation = _expectation(occupancy, rates, np.nan_to_num(response), sigma, self.method)
         usual = rings.median(self.ring_log_rate_[position])
         return expectation.assign(
-            rate_shift=(("ls", "ring"), rates - usual), ring_of=("channel", rings.group)
+            rate_shift=(("ls", "ring"), rates - usual),
+            usual_rate=("ring", np.exp(usual)),
+            ring_of=("channel", rings.group),
         )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from calowatch.core.errors import ConflictError
 
-__all__ = ["atomic_directory", "atomic_file", "file_hash", "staged_files", "write_json"]
+__all__ = ["atomic_directory", "atomic_file", "check_place", "file_hash", "staged_files", "write_json"]
 
 
 def _beside(path: Path) -> Path:
@@ -103,6 +103,22 @@ def atomic_directory(path: Path | str, *, marker: str) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def check_place(folder: Path | str) -> None:
+    """Raise before long work if its results could not be put into ``folder``, which need not exist yet.
+
+    Raises
+    ------
+    ConflictError
+        When a file stands where a folder is needed, or the place may not be written.
+    """
+    folder = Path(folder).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ConflictError(folder, "a folder", f"the file {there.name}", "choose another --out")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConflictError(folder, "a place that can be written", "no permission", "choose another --out")
+
+
 @contextmanager
 def staged_files(folder: Path | str, owned: Iterable[str] = ()) -> Iterator[Path]:
     """Yield a scratch folder whose files move into ``folder`` once all of them are written.
@@ -123,8 +139,7 @@ def staged_files(folder: Path | str, owned: Iterable[str] = ()) -> Iterator[Path
         When ``folder`` is a file.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise ConflictError(folder, "a folder", "a file of that name", "choose another --out")
+    check_place(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = _beside(folder.absolute())
     scratch.mkdir()

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, special
 
+from calowatch.core.progress import SILENT, Progress
 from calowatch.detect.course import Ramp, find_ramp
 from calowatch.detect.scan import (
     CHANGES,
@@ -143,11 +144,11 @@ class _Rise:
         np.maximum(self.best, self._total - self._lowest, out=self.best)
 
 
-def _initial_gains(cells: Cells, units: UnitSet) -> Floats:
+def _initial_gains(cells: Cells, units: UnitSet, progress: Progress) -> Floats:
     """Return the largest log-likelihood ratio of every unit, over stretches and changes."""
     singles = np.array([inside[0] for inside in units.members if len(inside) == 1], dtype=np.int64)
     rises = [_Rise(len(units)) for _ in CHANGES]
-    for first in range(0, len(cells.counts), _ROWS):
+    for first in progress.track(range(0, len(cells.counts), _ROWS), "scanning"):
         for rise, ratio in zip(rises, log_ratios(cells.rows(slice(first, first + _ROWS))), strict=True):
             sums = units.incidence @ ratio.T
             for row in range(len(ratio)):
@@ -231,7 +232,7 @@ def _bursts(cells: Cells, change: Change) -> tuple[tuple[tuple[int, int], ...], 
     return tuple(bursts), change
 
 
-def attribute(cells: Cells, units: UnitSet, rate: float) -> list[Failure]:
+def attribute(cells: Cells, units: UnitSet, rate: float, progress: Progress = SILENT) -> list[Failure]:
     """Return the units to blame, the most significant first.
 
     Parameters
@@ -242,11 +243,13 @@ def attribute(cells: Cells, units: UnitSet, rate: float) -> list[Failure]:
         Whom to ask.
     rate
         False discovery rate of the returned list (Benjamini-Hochberg over all units asked).
+    progress
+        Whom to tell how far the scan is.
     """
     if not len(units):
         return []
     offset = log_trials(int((cells.trials > 0).sum()))
-    gains = _initial_gains(cells, units)
+    gains = _initial_gains(cells, units, progress)
     threshold = benjamini_hochberg(offset - gains[gains > offset], len(units), rate)
     queue = [(-float(gains[i]), int(i)) for i in np.flatnonzero(offset - gains <= threshold)]
     heapq.heapify(queue)

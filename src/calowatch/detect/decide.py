@@ -8,6 +8,7 @@ import pandas as pd
 import xarray as xr
 from scipy import special
 
+from calowatch.core.progress import SILENT, Progress
 from calowatch.detect.attribute import Failure, attribute
 from calowatch.detect.rings import ring_cells
 from calowatch.detect.scan import Cells
@@ -54,7 +55,7 @@ class Question:
         return self.table if self.table is not None else channel_table(era)
 
 
-def decide(question: Question) -> list[Verdict]:
+def decide(question: Question, progress: Progress = SILENT) -> list[Verdict]:
     """Return the failing units of a run, new ones first, the most significant first.
 
     Channels known to be bad are judged apart: they neither accuse the units they belong to nor hide among the new
@@ -63,13 +64,15 @@ def decide(question: Question) -> list[Verdict]:
     numbers = question.occupancy["channel"].to_numpy()
     known = np.isin(numbers, list(question.known))
     structural, empty = structural_verdicts(question.occupancy, question.expectation, question.usable)
-    new = [*_ring_verdicts(question, ~known), *_verdicts(question, ~known & ~empty, known=False)]
+    new = [*_ring_verdicts(question, ~known), *_verdicts(question, ~known & ~empty, progress)]
     new.sort(key=lambda verdict: verdict.log10_p)
-    old = _verdicts(question, known & ~empty, known=True)
+    old = _verdicts(question, known & ~empty, SILENT, known=True)
     return [*new, *structural, *old]
 
 
-def _verdicts(question: Question, testable: npt.NDArray[np.bool_], *, known: bool) -> list[Verdict]:
+def _verdicts(
+    question: Question, testable: npt.NDArray[np.bool_], progress: Progress, *, known: bool = False
+) -> list[Verdict]:
     if not testable.any() or not question.usable.any():
         return []
     table = question.wiring
@@ -82,7 +85,7 @@ def _verdicts(question: Question, testable: npt.NDArray[np.bool_], *, known: boo
         question.expectation["p"].to_numpy(),
         question.expectation["sigma"].to_numpy(),
     )
-    failures = attribute(cells, units, question.rate)
+    failures = attribute(cells, units, question.rate, progress)
     return [_verdict(question, units, failure, known=known) for failure in failures]
 
 

@@ -11,7 +11,7 @@ import xarray as xr
 
 from calowatch.bundle.reference import ReferenceBundle, load_reference
 from calowatch.bundle.score import Scores, score
-from calowatch.core.files import staged_files
+from calowatch.core.files import check_place, staged_files
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.detect.decide import Question, decide
@@ -126,6 +126,7 @@ def monitor(
         When a file cannot be used; nothing is written then.
     """
     settings = settings or MonitorSettings()
+    check_place(out)
     bundle = load_reference(reference) if reference is not None else None
     truth = tuple(asdict(fault) for fault in read_truth(settings.truth)) if settings.truth else None
     listed = read_known(Path(known)) if known is not None else frozenset[int]()
@@ -135,12 +136,9 @@ def monitor(
             f"{Path(str(known)).name}: {strangers} entries name no channel of era {occupancy.attrs['era']}"
         )
     table = table_for(str(occupancy.attrs["era"]), int(occupancy.attrs["run"]))
-    steps = progress.track(range(2), "judge", 2)
-    next(steps)
     scores = score(occupancy, bundle, min_events=settings.min_events, window=settings.window)
-    next(steps)
-    verdicts = decide(Question(occupancy, scores.expectation, scores.usable, listed, settings.rate, table))
-    next(steps, None)
+    question = Question(occupancy, scores.expectation, scores.usable, listed, settings.rate, table)
+    verdicts = decide(question, progress)
     document = verdicts_document(
         int(occupancy.attrs["run"]),
         str(occupancy.attrs["era"]),

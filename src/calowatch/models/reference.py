@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from calowatch.core.errors import InputError
+from calowatch.core.progress import SILENT, Progress
 from calowatch.core.schema import UNKNOWN_EVENTS, make_expectation
 from calowatch.detector.table import channel_table
 from calowatch.models.rings import Rings, empirical_log_rate, probability, ring_log_rates, rings_of
@@ -197,13 +198,15 @@ class Reference:
     sigma_: Floats
     ring_log_rate_: Floats
 
-    def fit(self, runs: Sequence[xr.Dataset]) -> Self:
+    def fit(self, runs: Sequence[xr.Dataset], progress: Progress = SILENT) -> Self:
         """Learn from healthy runs.
 
         Parameters
         ----------
         runs
             Occupancy of one era with the same channels; events per lumisection must be known.
+        progress
+            Whom to tell how many runs are done.
 
         Raises
         ------
@@ -213,7 +216,7 @@ class Reference:
         _check_runs(runs)
         table = _table_of(runs[0])
         rings = rings_of(table)
-        fits = [_fit_run(run, rings) for run in runs]
+        fits = [_fit_run(run, rings) for run in progress.track(runs, "fitting", len(runs))]
         responses = np.stack([fit.log_response for fit in fits])
         information = np.stack([fit.information for fit in fits])
         response, variance = _combine(responses, information, rings)

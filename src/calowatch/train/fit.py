@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from calowatch.bundle.reference import save_reference
+from calowatch.core.files import check_place
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.io.request import ReadRequest
@@ -44,9 +45,9 @@ def fit(
     InputError
         When a source cannot be read, its events are unknown, or the runs do not fit together.
     """
+    check_place(out)
     runs = read_sources(sources, request or ReadRequest(), progress)
-    label = f"fit {len(runs)} runs" if len(runs) > 1 else "fit 1 run"
-    reference = next(iter(progress.track((Reference().fit(runs) for _ in range(1)), label, 1)))
+    reference = Reference().fit(runs, progress)
     used = [
         {"run": int(run.attrs["run"]), "n_ls": run.sizes["ls"], "n_ls_used": int(usable_ls(run).sum())}
         for run in runs

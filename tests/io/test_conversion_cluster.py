@@ -58,8 +58,15 @@ def folder(samples, tmp_path_factory):
 @pytest.fixture(scope="module")
 def say(request):
     """Print a line for people, past pytest's capture."""
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    return (lambda line: reporter.write_line(f"\n{line}")) if reporter else (lambda line: None)
+    plugins = request.config.pluginmanager
+    reporter, capture = (plugins.get_plugin(name) for name in ("terminalreporter", "capturemanager"))
+
+    def line(text):
+        if reporter and capture:
+            with capture.global_and_fixture_disabled():
+                reporter.write_line(f"\n{text}")
+
+    return line
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,11 @@ def merge_runs(pieces: Sequence[xr.Dataset], progress: Progress = SILENT) -> xr.
         return first
     for attribute in ("run", "era"):
         _same_attribute(pieces, attribute)
-    blocks = [_join([piece for piece in pieces if name in subdets_of(piece)], name) for name in SUBDETS]
+    holding = [subdets_of(piece) for piece in pieces]
+    blocks = [
+        _join([piece for piece, names in zip(pieces, holding, strict=True) if name in names], name)
+        for name in SUBDETS
+    ]
     held = [block for block in blocks if not block.empty]
     sections = _common([block.index.to_numpy() for block in held], pieces, progress)
     counts = np.concatenate([block.loc[sections].to_numpy() for block in held], axis=1)
@@ -118,7 +122,10 @@ def _same_attribute(pieces: Sequence[xr.Dataset], attribute: str) -> None:
 
 def _join(pieces: Sequence[xr.Dataset], subdet: str, variable: str = "counts") -> pd.DataFrame:
     """Return a subdetector's digis or RecHits over the LS of all pieces: rows by LS, columns by channel."""
-    joined = pd.DataFrame()
+    what = subdet if variable == "counts" else f"{subdet} ({variable})"
+    # Put together at the end, or where pieces overlap: a run may come as a file per lumisection.
+    parts: list[pd.DataFrame] = []
+    known: set[int] = set()
     for piece in pieces:
         columns = np.flatnonzero(piece["subdet"].to_numpy() == subdet)
         block = pd.DataFrame(
@@ -127,21 +134,27 @@ def _join(pieces: Sequence[xr.Dataset], subdet: str, variable: str = "counts") -
             columns=piece["channel"].to_numpy()[columns],
             copy=False,
         )
-        if joined.empty:
-            joined = block
-            continue
-        _same_counts(
-            joined, block, subdet if variable == "counts" else f"{subdet} ({variable})", _source(piece)
-        )
-        joined = pd.concat([joined, block.loc[block.index.difference(joined.index)]]).sort_index()
-    return joined
+        if parts:
+            _same_channels(parts[0], block, what, _source(piece))
+        if not known.isdisjoint(block.index):
+            parts = [pd.concat(parts)]
+            _same_counts(parts[0], block, what, _source(piece))
+            block = block.loc[block.index.difference(parts[0].index)]
+        known.update(block.index)
+        parts.append(block)
+    if len(parts) > 1:
+        return pd.concat(parts).sort_index()
+    return parts[0] if parts else pd.DataFrame()
 
 
-def _same_counts(one: pd.DataFrame, other: pd.DataFrame, subdet: str, where: str) -> None:
+def _same_channels(one: pd.DataFrame, other: pd.DataFrame, subdet: str, where: str) -> None:
     if not one.columns.equals(other.columns):
         raise ConflictError(
             where, f"the same channels of {subdet} in every file", "others", "read the files one by one"
         )
+
+
+def _same_counts(one: pd.DataFrame, other: pd.DataFrame, subdet: str, where: str) -> None:
     common = one.index.intersection(other.index)
     left, right = one.loc[common].to_numpy(), other.loc[common].to_numpy()
     differ = left != right

@@ -81,12 +81,13 @@ def test_saved_and_loaded_equals_to_the_bit(name, tiny, toy):
 def fixed_weights(network):
     """Give weights the size that keeps features alive through all layers, seeded."""
     draw = torch.Generator().manual_seed(1)
+    gain = 0.5 if network.predicts == "logit" else 2.0  # probabilities of neither 0 nor 1
     for values in network.parameters():
         if values.dim() > 1:
             fan_in = values[0].numel()
-            values.copy_(2.0 * torch.randn(values.shape, generator=draw) / fan_in**0.5)
+            values.copy_(gain * torch.randn(values.shape, generator=draw) / fan_in**0.5)
         else:
-            values.copy_(torch.randn(values.shape, generator=draw).abs())
+            values.copy_(torch.randn(values.shape, generator=draw).abs() * gain / 2.0)
 
 
 @torch.no_grad()

@@ -1,5 +1,8 @@
 """The source system's configurations: their published sizes, and the rules that give them."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -184,3 +187,14 @@ def test_other_grids_and_options_are_refused(tiny, geometry):
     for request in (NetworkRequest("cnn-vae-lstn"), NetworkRequest("cnn-vae-lstm", ("rim",))):
         with pytest.raises(InputError, match=r"cnn-vae-lstm|rin"):
             build(request, geometry)
+
+
+def test_names_are_known_without_torch():
+    """`None` in ``sys.modules`` makes an import fail as if the library were not installed."""
+    code = (
+        "import sys; sys.modules['torch'] = None\nfrom calowatch.models.api import MODELS; print(len(MODELS))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert int(done.stdout) == 35

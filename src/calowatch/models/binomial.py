@@ -92,13 +92,16 @@ class BinomialNetwork(Network):
         if n_events is None:
             raise InputError("input of the network", "events of each lumisection", "none", "give n_events")
         trials = n_events.clamp(min=0).to(x.dtype)[:, :, None, None, None]
+        hits = torch.where(
+            trials > 0, x * trials, torch.zeros_like(x)
+        )  # x may be NaN where it was divided by 0
         window = trials.sum(dim=1)
-        seen = (x * trials).sum(dim=1)
+        seen = hits.sum(dim=1)
         rate = self._ring_log_rate(seen, window)
         deviation = self._deviation(self._features(seen, window, rate))
         if self.response is not None:
             deviation = deviation + self.response
-        steps = self._ring_log_rate(x * trials, trials)
+        steps = self._ring_log_rate(hits, trials)
         steps = torch.where(trials > 0, steps, rate[:, None])
         return Output(_logit(steps + deviation[:, None]))
 

@@ -140,6 +140,45 @@ def test_columns_of_another_length(spoil):
         read_source(spoil(change))
 
 
+def test_attributes_that_are_no_number_and_subdetectors_that_are_none(spoil):
+    path = spoil(lambda _: None)
+    cases = [(name, value) for name in ("run", "first_ls") for value in ("abc", [1, 2], 2.5, 10**15)]
+    cases += [("run", h5py.Empty("f")), *(("subdets", value) for value in ("XX", "", 5, ["HB", "HE"]))]
+    for name, value in cases:
+        with h5py.File(path, "r+") as file:
+            before = file.attrs[name]
+            file.attrs[name] = value
+        with pytest.raises(FormatError, match=f"spoilt.h5: expected the attribute {name} "):
+            read_source(path)
+        with h5py.File(path, "r+") as file:
+            file.attrs[name] = before
+
+
+def test_attributes_of_bytes_are_text(spoil, healthy):
+    read = read_source(spoil(lambda file: file.attrs.update(era=np.bytes_("run3"), run=np.bytes_("362760"))))
+    np.testing.assert_array_equal(read["counts"], healthy["counts"])
+
+
+@pytest.mark.parametrize("name", [f"{PLANE}1", f"{PLANE}3", "ls", "n_events"])
+def test_a_group_in_place_of_a_data_set(spoil, name):
+    def change(file):
+        file.pop(name, None)
+        file.create_group(name)
+
+    with pytest.raises(FormatError, match=f"{name} as a data set, found a group"):
+        read_source(spoil(change))
+
+
+@pytest.mark.parametrize("value", [5.0, h5py.Empty("f")])
+def test_a_plane_without_dimensions(spoil, value):
+    def change(file):
+        del file[f"{PLANE}1"]
+        file[f"{PLANE}1"] = value
+
+    with pytest.raises(FormatError, match="72 iphi, 84 ieta"):
+        read_source(spoil(change))
+
+
 def test_another_hdf5_file(tmp_path):
     with h5py.File(tmp_path / "run362760.h5", "w") as file:
         file["jets"] = [1, 2]

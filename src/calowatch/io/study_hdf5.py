@@ -6,6 +6,7 @@ the attributes ``run``, ``era``, ``first_ls`` and ``subdets`` and the small data
 readers of the original format pass over.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ class StudyReader:
     def run_of(self, path: Path, request: ReadRequest) -> int:
         """Return the run, from the attributes, the request or the name."""
         with _opened(path) as file:
-            return settle_run(path, _number(file, "run"), request, SILENT)
+            return settle_run(path, _number(path, file, "run"), request, SILENT)
 
     def read(self, path: Path, request: ReadRequest, progress: Progress = SILENT) -> xr.Dataset:
         """Return the run in the file.
@@ -87,21 +88,21 @@ class StudyReader:
         """
         with hashing(path) as sha256:
             with _opened(path) as file:
-                run = settle_run(path, _number(file, "run"), request, progress)
+                run = settle_run(path, _number(path, file, "run"), request, progress)
                 era = settle_era(path, run, _text(file, "era"), request)
-                first_ls = settle_first_ls(path, _number(file, "first_ls"), request, progress)
+                first_ls = settle_first_ls(path, _number(path, file, "first_ls"), request, progress)
                 channels = channel_table(era)
                 grid = place_channels(era, dqm_plane("HO", 4, era))
                 counts = _read_planes(path, file, PREFIX, grid, progress)
                 rechits = _read_rechits(path, file, grid, progress)
                 sections = _read_column(path, file, "ls", len(counts))
                 events = _read_column(path, file, "n_events", len(counts))
-                held = _text(file, "subdets")
+                held = _subdets(path, file)
             attrs = file_attrs(path, run, era, self.name, sha256())
         if held is None:
             kept = keep_filled(path, channels, np.asarray(counts.any(axis=0)), progress)
         else:
-            kept = np.isin(channels["subdet"].to_numpy(str), held.split())
+            kept = np.isin(channels["subdet"].to_numpy(str), held)
         counts, channels = counts[:, kept], channels[kept]
         if events is None:
             events = events_from_hf(counts, channels)
@@ -127,19 +128,59 @@ def _opened(path: Path) -> Iterator[Any]:
         raise FormatError(path, "a whole HDF5 file", f"a damaged one ({reason})", "copy it again") from error
 
 
-def _number(file: Any, name: str) -> int | None:
-    return int(file.attrs[name]) if name in file.attrs else None
+def _number(path: Path, file: Any, name: str) -> int | None:
+    text = _text(file, name)
+    if text is None:
+        return None
+    if not re.fullmatch(r"-?\d{1,10}", text):
+        raise FormatError(path, f"the attribute {name} as a whole number", _short(text), "take the original")
+    return int(text)
 
 
 def _text(file: Any, name: str) -> str | None:
-    return str(file.attrs[name]) if name in file.attrs else None
+    value = file.attrs.get(name)
+    return (
+        value.decode(errors="replace") if isinstance(value, bytes) else None if value is None else str(value)
+    )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")
+
+
+def _subdets(path: Path, file: Any) -> list[str] | None:
+    """Return the subdetectors that our writer names, or ``None``."""
+    text = _text(file, "subdets")
+    if text is None:
+        return None
+    held = text.split()
+    if not held or set(held) - set(SUBDETS):
+        raise FormatError(
+            path,
+            f"the attribute subdets with names among {' '.join(SUBDETS)}",
+            _short(text),
+            "take the original",
+        )
+    return held
+
+
+def _data_set(path: Path, file: Any, name: str) -> Any:
+    data = file[name]
+    if not isinstance(data, h5py.Dataset):
+        raise FormatError(
+            path,
+            f"{name} as a data set",
+            f"a {type(data).__name__.lower()} of that name",
+            "take the original",
+        )
+    return data
 
 
 def _read_column(path: Path, file: Any, name: str, length: int) -> Ints | None:
     """Return one of the columns that our writer adds, or ``None``."""
     if name not in file:
         return None
-    values = np.asarray(file[name][...])
+    values = np.asarray(_data_set(path, file, name)[...])
     if values.shape != (length,) or values.dtype.kind not in "iu":
         raise FormatError(
             path,
@@ -185,9 +226,9 @@ def _check_planes(path: Path, file: Any, prefix: str, planes: tuple[str, ...]) -
         raise FormatError(
             path, f"{prefix}{planes[0]} .. {planes[-1]}", f"no {', '.join(missing)}", "take the whole file"
         )
-    sections = int(file[PREFIX + planes[0]].shape[0])
+    sections = (_data_set(path, file, PREFIX + planes[0]).shape or (0,))[0]
     for plane in planes:
-        data = file[prefix + plane]
+        data = _data_set(path, file, prefix + plane)
         if data.shape != (sections, *GRID) or data.dtype.kind not in "fiu":
             raise FormatError(
                 path,
@@ -195,7 +236,7 @@ def _check_planes(path: Path, file: Any, prefix: str, planes: tuple[str, ...]) -
                 f"shape {data.shape} of {data.dtype}",
                 "take a file in the layout of the study",
             )
-    return sections
+    return int(sections)
 
 
 def write_study(path: Path | str, occupancy: xr.Dataset, *, progress: Progress = SILENT) -> None:

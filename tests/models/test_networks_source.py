@@ -79,7 +79,7 @@ def test_dimension_compression_mirrors_the_minus_side(geometry):
 
 
 def test_dimension_compression_wants_a_network_of_one_side(geometry):
-    with pytest.raises(InputError, match="fold first"):
+    with pytest.raises(InputError, match="fold the geometry first"):
         DimensionCompression(geometry, Ramp(geometry))
 
 

@@ -174,6 +174,8 @@ def build(request: NetworkRequest, geometry: Geometry) -> "Network":
                 "none such",
                 nearest(wrapper, WRAPPERS),
             )
+    if not entry.graph:
+        geometry = Geometry(geometry.mask)  # folding edges takes seconds
     if request.wrappers:
         inside = geometry.folded() if request.wrappers[0] == "dc" else geometry
         inner = build(NetworkRequest(request.name, request.wrappers[1:], request.options), inside)

@@ -28,10 +28,9 @@ class DimensionCompression(Network):
         super().__init__(geometry)
         self.predicts = network.predicts
         self.first, self.last = geometry.half()
-        if network.shape != geometry.folded().shape:
-            raise InputError(
-                "dc", f"a network for {geometry.folded().shape}", str(network.shape), "fold first"
-            )
+        folded = (self.last - self.first, *geometry.shape[1:])
+        if network.shape != folded:
+            raise InputError("dc", f"a network for {folded}", str(network.shape), "fold the geometry first")
         self.network = network
 
     def expect(self, x: Tensor, n_events: Tensor | None) -> Output:

@@ -96,4 +96,5 @@ class Geometry:
         start, end = self.edges // (self.mask.size // 2)
         same_side: npt.NDArray[np.bool_] = np.equal(start, end)
         cells = np.ravel_multi_index((row, column, layer), mask.shape)[:, same_side]
-        return type(self)(mask, np.unique(cells, axis=1).astype(np.int64))
+        codes = np.unique(cells[0] * mask.size + cells[1])  # much faster than unique columns
+        return type(self)(mask, np.stack([codes // mask.size, codes % mask.size]).astype(np.int64))

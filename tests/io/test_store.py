@@ -180,6 +180,42 @@ def test_damaged_counts_are_an_error(store, samples):
         open_run(store, samples.run)
 
 
+def spoilt(document, *keys):
+    """Yield the document without each of its entries and with others in their place, however deep."""
+    for key in document:
+        yield {name: value for name, value in document.items() if name != key}
+        yield from ({**document, key: other} for other in (None, "abc", 7, [], {}))
+        if key in keys and isinstance(document[key], dict):
+            yield from ({**document, key: inner} for inner in spoilt(document[key], *keys))
+
+
+@pytest.mark.parametrize("name", ["", "counts", "channel", "ls", "n_events"])
+def test_damaged_metadata_is_one_clear_error(store, samples, name):
+    """Whatever is changed in it: read as before, or refused by name; never a crash."""
+    path = store / str(samples.run) / name / "zarr.json"
+    whole = path.read_text()
+    texts = ["", "{}", "[]", "null", whole[:50]]
+    for text in [*texts, *map(json.dumps, spoilt(json.loads(whole), "attributes"))]:
+        path.write_text(text)
+        try:
+            open_run(store, samples.run)
+        except InputError as error:
+            assert str(samples.run) in error.where
+            assert "--replace" in error.fix or isinstance(error, CountsError), text
+        else:
+            assert text not in texts
+
+
+def test_a_run_with_damaged_metadata_is_replaced(store, samples, hb):
+    (store / f"{samples.run}/zarr.json").write_text("{}")
+    assert store_module.held_runs(store) == {samples.run: {}}
+    for use in (lambda: store_module.run_attrs(store, samples.run), lambda: write_run(store, hb)):
+        with pytest.raises(FormatError, match=f"::{samples.run}: .*--replace"):
+            use()
+    assert write_run(store, hb, replace=True) == "converted"
+    np.testing.assert_array_equal(open_run(store, samples.run)["counts"], hb["counts"])
+
+
 def test_attributes_are_plain_json(store, samples):
     attributes = json.loads((store / f"{samples.run}/zarr.json").read_text())["attributes"]
     assert attributes == {

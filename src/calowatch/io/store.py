@@ -7,11 +7,11 @@ next.
 """
 
 import fcntl
-import json
 import os
 import re
 import shutil
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +29,7 @@ from calowatch.core.schema import CHANNEL_COLUMNS, check_occupancy, with_rechits
 from calowatch.detector.index import channel_columns
 from calowatch.io.merge import merge_runs, subdets_of
 from calowatch.io.origin import source_hashes
+from calowatch.io.store_notes import attributes_of, check_arrays, damaged, notes_if_whole, notes_of
 
 __all__ = [
     "check_place",
@@ -50,19 +51,9 @@ LOST = -1
 """Fill value of the counts: a chunk that got lost reads as negative counts, which every check refuses."""
 
 
-def _attributes(group: Path) -> dict[str, Any]:
-    """Return the attributes of a Zarr group without opening its arrays; empty where there is none."""
-    try:
-        found = json.loads((group / "zarr.json").read_text())
-    except (OSError, ValueError):
-        return {}
-    attributes = found.get("attributes", {}) if isinstance(found, dict) else {}
-    return attributes if isinstance(attributes, dict) else {}
-
-
 def is_store(path: Path | str) -> bool:
     """Return whether a folder is a store of ours."""
-    return MARKER in _attributes(Path(path))
+    return MARKER in attributes_of(Path(path))
 
 
 def _existing(store: Path | str) -> Path:
@@ -96,6 +87,8 @@ def run_attrs(store: Path | str, run: int) -> dict[str, Any]:
     ------
     InputError
         When there is no store, it is empty, or the run is not in it.
+    FormatError
+        When the notes about the run are damaged.
     """
     held = runs(store)
     if run not in held:
@@ -104,7 +97,7 @@ def run_attrs(store: Path | str, run: int) -> dict[str, Any]:
         raise UnknownNameError(
             f"{store}::{run}", "a run in the store", f"only {_few(held)}", "name one of these"
         )
-    return _attributes(Path(store) / str(run))
+    return notes_of(Path(store), run)
 
 
 def _few(held: list[int]) -> str:
@@ -113,10 +106,11 @@ def _few(held: list[int]) -> str:
 
 
 def held_runs(store: Path | str) -> dict[int, dict[str, Any]]:
-    """Return what the store notes about each of its runs, as `run_attrs` does; empty where there is no store."""
-    if not is_store(store):
-        return {}
-    return {run: _attributes(Path(store) / str(run)) for run in runs(store)}
+    """Return what the store notes about each of its runs, as `run_attrs` does; empty where there is no store.
+
+    Of a run whose notes are damaged there are none: it is held, and only replacing it mends it.
+    """
+    return {run: notes_if_whole(Path(store), run) for run in runs(store)} if is_store(store) else {}
 
 
 def find_source(store: Path | str, path: Path) -> int | None:
@@ -150,6 +144,8 @@ def open_run(store: Path | str, run: int, *, lazy: bool = False) -> xr.Dataset:
     ------
     InputError
         When there is no store, it is empty, or the run is not in it.
+    FormatError
+        When something in it is damaged.
     CountsError
         When counts got lost or damaged.
     """
@@ -158,24 +154,42 @@ def open_run(store: Path | str, run: int, *, lazy: bool = False) -> xr.Dataset:
 
 
 def _load(store: Path, run: int, lazy: bool) -> xr.Dataset:
-    attrs = _attributes(store / str(run))
+    attrs = notes_of(store, run)
+    check_arrays(store, run)
     try:
-        stored = xr.open_zarr(store / str(run), consolidated=False, chunks=None, mask_and_scale=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # Zarr warns of members it cannot make sense of; they are missed below
+            stored = xr.open_zarr(store / str(run), consolidated=False, chunks=None, mask_and_scale=False)
         if not lazy:
             stored.load()
-    except (OSError, ValueError, KeyError, RuntimeError) as error:  # what Zarr raises for broken parts
-        reason = str(error).strip().splitlines()[0]
-        raise FormatError(
-            f"{store}::{run}", "a whole run", f"a damaged one ({reason})", "convert it again with --replace"
-        ) from error
+        occupancy = _labelled(stored)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Zarr meets damage wherever it happens to read: type, index and decoding errors alike.
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise damaged(store, run, reason) from error
+    kept = {name: attrs[name] for name in ("run", "era", "provenance")}
+    occupancy.attrs = {**kept, "source": f"{store}::{run}"}
+    return occupancy if lazy else _checked(occupancy)
+
+
+def _labelled(stored: xr.Dataset) -> xr.Dataset:
+    """Return a run with the columns of its channels, having checked what it is made of."""
+    wanted = {"counts": ("ls", "channel"), "n_events": ("ls",), "ls": ("ls",), "channel": ("channel",)}
+    if "rechits" in stored:
+        wanted["rechits"] = ("ls", "channel")
+    for name, dims in wanted.items():
+        if stored[name].dims != dims or stored[name].dtype.kind not in "iu":
+            raise ValueError(f"{name} is {stored[name].dtype} {stored[name].dims}")
     columns = channel_columns(stored["channel"].to_numpy())
     occupancy = stored.assign_coords(
         {name: ("channel", columns[name].to_numpy()) for name in CHANNEL_COLUMNS}
     )
     occupancy["subdet"] = occupancy["subdet"].astype("U2")
-    kept = {name: attrs[name] for name in ("run", "era", "provenance")}
-    occupancy.attrs = {**kept, "source": f"{store}::{run}"}
-    return occupancy if lazy else _checked(occupancy)
+    return occupancy
 
 
 def _checked(occupancy: xr.Dataset) -> xr.Dataset:

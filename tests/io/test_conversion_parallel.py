@@ -172,7 +172,10 @@ def test_command_line(folder, serial, tmp_path, capsys):
         (["--workers", "0"], "expected at least 1, found 0"),
         (["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"], "either --workers or --scheduler"),
         (["--scheduler", "nonsense"], "such as tcp://127.0.0.1:8786, found missing port number"),
-        (["--scheduler", "tcp://127.0.0.1:1"], "found Timed out"),
+        (
+            ["--scheduler", "tcp://127.0.0.1:1"],
+            "a running Dask scheduler, such as tcp://127.0.0.1:8786, found",
+        ),
     ],
 )
 def test_workers_that_cannot_be_had(folder, tmp_path, monkeypatch, capsys, options, message):

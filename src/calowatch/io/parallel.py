@@ -26,6 +26,7 @@ __all__ = ["ATTEMPTS", "Lost", "Workers", "hire"]
 
 ATTEMPTS = 3
 CONNECT_SECONDS = 10.0
+PARTING_SECONDS = 5.0
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -150,10 +151,12 @@ class _Process:
         theirs.close()
         return cls(process, ours)
 
-    def stop(self) -> None:
+    def stop(self, *, seconds: float = 0.0) -> None:
+        """End the process: by itself, within some seconds, as nobody is left to give it jobs; else by force."""
+        self.connection.close()
+        self.process.join(seconds)
         self.process.kill()
         self.process.join()
-        self.connection.close()
 
 
 @dataclass
@@ -224,8 +227,10 @@ class _Processes:
         return answer
 
     def stop(self) -> None:
-        for worker in [*self.idle, *self.busy]:
+        for worker in self.busy:
             worker.stop()
+        for worker in self.idle:
+            worker.stop(seconds=PARTING_SECONDS)
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,12 @@ def _run_document(run: RunNumbers) -> dict[str, Any]:
     channels = {
         name: run.channels[name].to_numpy() for name in ("channel", "subdet", "ieta", "iphi", "depth")
     }
-    per_channel: dict[str, Any] = {**channels, "digis": run.hits, "occupancy": run.occupancy, "variance": run.variance}
+    per_channel: dict[str, Any] = {
+        **channels,
+        "digis": run.hits,
+        "occupancy": run.occupancy,
+        "variance": run.variance,
+    }
     if run.rechits is not None:
         per_channel |= {"rechits": run.rechits, "rechits_over_digis": run.ratio}
     return {

@@ -233,6 +233,14 @@ def test_another_root_file(tmp_path):
         read_source(tmp_path / "a.root")
 
 
+def test_a_file_cut_in_its_header(tmp_path):
+    (tmp_path / "a.root").write_bytes(b"root")
+    with pytest.raises(
+        FormatError, match="a ROOT file with a whole header, found a truncated one of 4 bytes"
+    ):
+        read_source(tmp_path / "a.root")
+
+
 def test_not_a_root_file(tmp_path):
     (tmp_path / "a.root").write_text("a page of text")
     with pytest.raises(FormatError, match="a ROOT file, found something else"):

@@ -61,6 +61,11 @@ def test_an_empty_list_is_a_list(tmp_path, text):
         ("some words\n", "line 1 with 2 fields"),
         ("1 1 1 HB zz\n", "the status 'zz'"),
         ("0 1 1 HB 1\n", "HB 0 1 1"),
+        (
+            "subdet,ieta,iphi,depth\nHB,1,1,4\nHB,1,1,7\n",
+            "known: .* line 3 with HB 1 1 7, which is no channel of any era",
+        ),
+        ("# a comment\n27 2 3 HE 1\n", "line 2 with HE 27 2 3, which is no channel of any era"),
     ],
 )
 def test_bad_lists_say_where(tmp_path, text, found):
@@ -71,6 +76,13 @@ def test_bad_lists_say_where(tmp_path, text, found):
 def test_no_file_and_no_text(tmp_path):
     with pytest.raises(FormatError, match="no such file"):
         read_known(tmp_path / "none.csv")
+    with pytest.raises(FormatError, match="a folder"):
+        read_known(tmp_path)
     (tmp_path / "b").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FormatError, match="a binary file"):
         read_known(tmp_path / "b")
+
+
+def test_channels_of_every_era_may_stand_in_one_list(tmp_path):
+    path = write(tmp_path, "subdet,ieta,iphi,depth\nHE,18,1,1\nHE,18,63,5\nHB,15,1,2\nHB,1,1,4\n")
+    assert len(read_known(path)) == 4

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from calowatch.core.errors import ConflictError, CountsError, FormatError, InputError
+from calowatch.core.errors import ConflictError, CountsError, FormatError, InputError, UnknownNameError
 from calowatch.core.progress import SilentProgress
 from calowatch.core.schema import UNKNOWN_EVENTS
 from calowatch.io.request import ReadRequest
@@ -103,11 +103,44 @@ def put(name, index, value):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(-3.0, "zero or more"), (2.5, "whole numbers"), (np.nan, "whole"), (900, "more digis")],
+    [
+        (-3.0, "zero or more"),
+        (2.5, "whole numbers"),
+        (np.nan, "whole"),
+        (900, "more digis"),
+        (2.0**32, "counts from 0 to 2147483647, found 4294967296"),
+        (np.inf, "whole numbers"),
+    ],
 )
 def test_impossible_counts(spoil, value, message):
     with pytest.raises(CountsError, match=message):
         read_source(spoil(put(f"{PLANE}1", (1, 20, 45), value)))
+
+
+def test_a_file_without_any_digi(spoil, samples):
+    def change(file):
+        strip(file)
+        for plane in file:
+            file[plane][...] = 0
+
+    with pytest.raises(CountsError, match=r"spoilt\.h5: expected digis, found none in any channel"):
+        read_source(spoil(change), ReadRequest(samples.run))
+
+
+@pytest.mark.parametrize(
+    ("request_", "attrs", "message"),
+    [
+        (ReadRequest(), {"era": "2031"}, r"spoilt.h5: expected one of 2017, 2018, run3, found era '2031'"),
+        (ReadRequest(1), {}, r"spoilt.h5: expected a run with a known era: .*, found run 1\. Fix: .*--era"),
+    ],
+)
+def test_an_era_that_is_not_known_names_the_file(spoil, request_, attrs, message):
+    def change(file):
+        strip(file)
+        file.attrs.update(attrs or {}, **({"run": 362760} if attrs else {}))
+
+    with pytest.raises(UnknownNameError, match=message):
+        read_source(spoil(change), request_)
 
 
 def test_digis_where_no_channel_is(spoil):

@@ -96,11 +96,14 @@ def _whole(counts: npt.NDArray[Any], where: str) -> npt.NDArray[np.integer[Any]]
     bad = whole != counts
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
+        too_large = np.isfinite(counts[first]) and counts[first] == np.floor(counts[first])
         raise CountsError(
             where,
-            "whole numbers of digis",
+            f"counts from 0 to {2**31 - 1}" if too_large else "whole numbers of digis",
             f"{counts[first]} at (lumisection row, channel row) {first}, and {int(bad.sum())} such values in all",
-            "give counts, not rates or averages; images with non-integer values are no occupancy",
+            "the file is damaged; take the original"
+            if too_large
+            else "give counts, not rates or averages; images with non-integer values are no occupancy",
         )
     return whole
 
@@ -133,15 +136,14 @@ def check_occupancy(occupancy: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     CountsError
-        For negative counts, counts above the number of events, lumisections out of order or none at all.
+        For negative counts, counts above the number of events, lumisections out of order or none at all, or no channel.
     """
     where = str(occupancy.attrs.get("source", "occupancy"))
     counts = occupancy["counts"].to_numpy()
     sections = occupancy["ls"].to_numpy()
     if counts.size == 0:
-        raise CountsError(
-            where, "at least one lumisection", "none", "check that the file is the one you meant"
-        )
+        expected = "at least one channel" if sections.size else "at least one lumisection"
+        raise CountsError(where, expected, "none", "check that the file is the one you meant")
     if (np.diff(sections) <= 0).any():
         raise CountsError(
             where, "increasing lumisection numbers", "repeated or unordered ones", "split the file by run"

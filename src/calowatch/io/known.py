@@ -1,12 +1,13 @@
 """Lists of channels that are already known to be bad."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from calowatch.core.errors import FormatError
 from calowatch.detector.index import channel_id
-from calowatch.detector.segmentation import SUBDETS
+from calowatch.detector.segmentation import ERAS, SUBDETS, segmentation
 
 __all__ = ["BAD_STATUS", "read_known"]
 
@@ -15,6 +16,8 @@ BAD_STATUS = sum(1 << bit for bit in (0, 1, 5, 6))
 """Bits of CMSSW's HcalChannelStatus by which a channel gives no or wrong digis: off, masked, dead, hot."""
 
 Cell = tuple[str, int, int, int]
+Numbered = tuple[int, Cell]
+"""A cell and the line that names it."""
 
 
 def read_known(path: Path | str) -> frozenset[int]:
@@ -30,7 +33,8 @@ def read_known(path: Path | str) -> frozenset[int]:
     Raises
     ------
     FormatError
-        For a file of neither format, or a line that names no channel.
+        For a file of neither format, or a line that names no channel of any era; those of another era than the run's
+        do no harm.
 
     Examples
     --------
@@ -47,7 +51,7 @@ def read_known(path: Path | str) -> frozenset[int]:
     except UnicodeDecodeError as error:
         raise _not_known(path, "a binary file") from error
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise _not_known(path, "no such file") from error
+        raise _not_known(path, "a folder" if path.is_dir() else "no such file") from error
     numbered = [
         (i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith("#")
     ]
@@ -63,7 +67,27 @@ def read_known(path: Path | str) -> frozenset[int]:
         raise _not_known(path, f"a CSV header without {', '.join(missing)}")
     else:
         cells = _from_status(path, numbered)
-    return frozenset(int(channel_id(*cell)) for cell in cells)
+    return _channels(path, cells)
+
+
+def _channels(path: Path, cells: Iterable[Numbered]) -> frozenset[int]:
+    """Return the numbers of cells, refusing what is no channel of any era."""
+    lines = {int(channel_id(*cell)): (line, cell) for line, cell in cells}
+    if strangers := lines.keys() - _all_channels():
+        line, cell = min(lines[channel] for channel in strangers)
+        named = " ".join(map(str, cell))
+        raise _not_known(path, f"line {line} with {named}, which is no channel of any era")
+    return frozenset(lines)
+
+
+@cache
+def _all_channels() -> frozenset[int]:
+    tables = [segmentation(era) for era in ERAS]
+    return frozenset(
+        channel
+        for table in tables
+        for channel in channel_id(*(table[name].to_numpy() for name in COLUMNS)).tolist()
+    )
 
 
 def _not_known(path: Path, found: str) -> FormatError:
@@ -75,15 +99,15 @@ def _not_known(path: Path, found: str) -> FormatError:
     )
 
 
-def _from_csv(path: Path, header: list[str], numbered: list[tuple[int, str]]) -> Iterator[Cell]:
+def _from_csv(path: Path, header: list[str], numbered: list[tuple[int, str]]) -> Iterator[Numbered]:
     places = [header.index(name) for name in COLUMNS]
     for (line, _), row in zip(numbered, csv.reader(text for _, text in numbered), strict=True):
         if len(row) != len(header):
             raise _not_known(path, f"line {line} with {len(row)} fields for {len(header)} columns")
-        yield _cell(path, line, [row[place].strip() for place in places])
+        yield line, _cell(path, line, [row[place].strip() for place in places])
 
 
-def _from_status(path: Path, numbered: list[tuple[int, str]]) -> Iterator[Cell]:
+def _from_status(path: Path, numbered: list[tuple[int, str]]) -> Iterator[Numbered]:
     for line, text in numbered:
         fields = text.split()
         if len(fields) < 5:
@@ -96,11 +120,11 @@ def _from_status(path: Path, numbered: list[tuple[int, str]]) -> Iterator[Cell]:
             raise _not_known(path, f"line {line} with the status {value!r}") from error
         # The same list covers calibration and trigger channels, which occupancy does not show.
         if status & BAD_STATUS and fields[3] in SUBDETS:
-            yield _cell(path, line, [fields[3], *fields[:3]])
+            yield line, _cell(path, line, [fields[3], *fields[:3]])
 
 
 def _cell(path: Path, line: int, words: list[str]) -> Cell:
-    """Return a channel, refusing what no era can have."""
+    """Return a cell, refusing numbers that no cell has."""
     subdet, *numbers = words
     try:
         ieta, iphi, depth = (int(number) for number in numbers)

@@ -115,7 +115,14 @@ def keep_filled(
         Whether a channel has any digi, shape (channel,).
     progress
         Takes the notes.
+
+    Raises
+    ------
+    CountsError
+        For a file without any digi.
     """
+    if not filled.any():
+        raise CountsError(path, "digis", "none in any channel", "check the job that made the file")
     subdets = channels["subdet"].to_numpy(str)
     held = sorted(set(subdets[filled].tolist()))
     for name in sorted(set(subdets.tolist()) - set(held)):

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from calowatch.core.errors import ConflictError, InputError
+from calowatch.core.errors import ConflictError, InputError, UnknownNameError
 from calowatch.core.progress import Progress
 from calowatch.detector.conditions import era_of_run
 from calowatch.detector.segmentation import check_era
@@ -81,8 +81,11 @@ def settle_era(path: Path, run: int, inside: str | None, request: ReadRequest) -
         check_era(request.era)
     if inside is not None:
         _agree(path, "era", request.era, inside)
-        return check_era(inside)
-    return request.era if request.era is not None else era_of_run(run)
+    era = request.era if inside is None else inside
+    try:
+        return era_of_run(run) if era is None else check_era(era)
+    except UnknownNameError as error:
+        raise UnknownNameError(path, error.expected, error.where, error.fix) from error
 
 
 def settle_first_ls(path: Path, inside: int | None, request: ReadRequest, progress: Progress) -> int:

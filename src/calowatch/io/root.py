@@ -60,10 +60,8 @@ def _check_header(path: Path) -> None:
         raise FormatError(path, "a ROOT file", found, "check that it is the file you meant")
     size, end = path.stat().st_size, _size_in_header(head)
     if end is None or size < end:
-        length = "a header" if end is None else f"{end} bytes"
-        raise FormatError(
-            path, f"a ROOT file of {length}", f"a truncated one of {size} bytes", "copy it again"
-        )
+        whole = "with a whole header" if end is None else f"of {end} bytes"
+        raise FormatError(path, f"a ROOT file {whole}", f"a truncated one of {size} bytes", "copy it again")
 
 
 def _size_in_header(head: bytes) -> int | None:

@@ -204,8 +204,8 @@ def test_what_an_earlier_run_left_is_not_taken_for_this_one(store, tmp_path):
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["notes.txt", "verdicts.json"]
 
 
-def test_known_rows_that_name_no_channel_are_told(store, tmp_path):
-    (tmp_path / "known.csv").write_text("subdet,ieta,iphi,depth\nHE,27,25,3\nHB,1,1,7\n")
+def test_known_rows_of_another_era_are_told(store, tmp_path):
+    (tmp_path / "known.csv").write_text("subdet,ieta,iphi,depth\nHE,27,25,3\nHE,17,1,1\n")
     progress = SilentProgress()
     calowatch.monitor(
         f"{store}::362758",

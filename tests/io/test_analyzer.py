@@ -1,5 +1,7 @@
 """HcalAnalyzer files: the two producers, and every way in which a file can be wrong."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import uproot
@@ -146,10 +148,40 @@ def test_a_missing_depth(spoil):
         read_source(spoil(change=lambda made: made.pop("hist3D_depth4")))
 
 
-def test_axes_of_another_shape(spoil, samples, healthy):
+@pytest.mark.parametrize("depths", [(5,), (1, 7), (2, 3, 4, 5, 6, 7)])
+def test_a_depth_ends_where_its_axis_does(spoil, samples, healthy, depths):
+    """Lumisections beyond the shortest axis lie in its overflow; the longer axes keep theirs, none is needed."""
+    run = samples.sample_run("HB HE", ls=(1, 2, 3))
+    short = samples.first_histograms(run.isel(ls=[0, 1]), 3)
+
+    def change(made):
+        made.update({f"hist3D_depth{depth}": short[f"hist3D_depth{depth}"] for depth in depths})
+
+    progress = SilentProgress()
+    read = read_source(spoil(change=change, run=run), progress=progress)
+    assert read["ls"].to_numpy().tolist() == [1, 2]
+    np.testing.assert_array_equal(read["counts"], run["counts"][:2])
+    notes = [note for note in progress.notes if "other depths later" in note]
+    assert len(notes) == 1
+    assert f"depth {depths[0]} ends at LS 2" in notes[0]
+    assert "1 lumisections" in notes[0]
+
+
+def test_axes_that_all_hold_the_run_may_differ(spoil, samples, healthy):
     longer = samples.first_histograms(healthy, samples.ls_bins + 1)
-    with pytest.raises(FormatError, match="X axis: 13 bins, 12 in"):
-        read_source(spoil(change=lambda made: made.update(hist3D_depth5=longer["hist3D_depth5"])))
+    progress = SilentProgress()
+    path = spoil(change=lambda made: made.update(hist3D_depth5=longer["hist3D_depth5"]))
+    held = samples.part_of(healthy, "HB HE")
+    np.testing.assert_array_equal(read_source(path, progress=progress)["counts"], held["counts"])
+    assert not any("left out" in note for note in progress.notes)
+
+
+def test_an_empty_depth_ends_where_its_axis_does(spoil, samples, healthy):
+    def change(made):
+        made["hist3D_depth7"] = samples.first_histograms(healthy.isel(ls=[0]), 3)["hist3D_depth7"]
+        with_bins(made, 7, lambda bins: bins.fill(0))
+
+    assert read_source(spoil(change=change))["ls"].to_numpy().tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(("member", "letter"), [("fXaxis", "X"), ("fYaxis", "Y"), ("fZaxis", "Z")])
@@ -218,6 +250,17 @@ def test_lumisections_beyond_the_histograms_are_left_out_with_a_note(spoil, samp
     read = read_source(spoil(sections=sections), progress=progress)
     assert read["ls"].values.tolist() == [1, 2, 3]
     assert "1 lumisections lie beyond" in progress.notes[-1]
+
+
+def test_one_damaged_entry_costs_no_memory(spoil, samples, healthy):
+    sections = np.append(samples.events_of(healthy), 2_000_000_000)
+    tracemalloc.start()
+    read = read_source(spoil(sections=sections))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert read["ls"].values.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(read["n_events"], healthy["n_events"])
+    assert peak < 2e9
 
 
 def test_second_producer_with_a_tree_of_events(samples, healthy, tmp_path):

@@ -79,13 +79,15 @@ class _Depth:
 class _Filled:
     """The filled cells of all depths: their numbers, their digis per X bin, and which X bins hold any.
 
-    ``ends`` has, for each depth that holds digis at all, the X bin after its last digi.
+    ``ends`` has, for each depth that holds digis at all, the X bin after its last digi; ``bins`` the length of each
+    depth's X axis, of which ``used`` has the longest.
     """
 
     cells: Ints
     digis: list[npt.NDArray[Any]]
     used: npt.NDArray[np.bool_]
     ends: dict[int, int]
+    bins: dict[int, int]
 
 
 class AnalyzerReader:
@@ -200,8 +202,10 @@ def _distinct(path: Path, numbers: npt.NDArray[Any]) -> tuple[Ints, Ints, Ints]:
         raise FormatError(path, "whole lumisection numbers", f"{numbers.min()}", "take the original file")
     # Events come in stretches of one lumisection, so that few of millions need to be sorted.
     starts = np.concatenate([[0], np.flatnonzero(numbers[1:] != numbers[:-1]) + 1])
-    sections, first = np.unique(numbers[starts], return_index=True)
-    return sections.astype(np.int64), np.bincount(numbers)[sections].astype(np.int64), starts[first]
+    lengths = np.diff(starts, append=numbers.size)
+    sections, first, which = np.unique(numbers[starts], return_index=True, return_inverse=True)
+    entries = np.bincount(which, lengths).astype(np.int64)  # exact: a float holds whole numbers up to 2**53
+    return sections.astype(np.int64), entries, starts[first]
 
 
 def _check_depths(path: Path, folder: Any) -> None:
@@ -220,23 +224,22 @@ def _read_histograms(path: Path, columns: int, progress: Progress) -> _Filled:
     with ThreadPoolExecutor(WORKERS) as pool:
         parts = pool.map(lambda name: _read_depth(path, name, columns), HISTOGRAMS)
         depths = list(progress.track(parts, f"reading {path.name}", DEPTHS))
-    used = depths[0].used
-    for name, depth in zip(HISTOGRAMS, depths, strict=True):
-        if depth.used.size != used.size:
-            found = f"{depth.used.size - 2} bins, {used.size - 2} in {HISTOGRAMS[0]}"
-            raise _wrong_axis(path, name, "X", found)
-        used = used | depth.used
-    if used[0]:
+    if any(depth.used[0] for depth in depths):
         raise FormatError(
             path, "lumisections from 0 up", "digis in the X underflow", "take the original file"
         )
+    inside = {number: depth.used[1:-1] for number, depth in enumerate(depths, start=1)}
+    used = np.zeros(max(part.size for part in inside.values()), dtype=np.bool_)
+    for part in inside.values():
+        used[: part.size] |= part
     cells = [layer * ROWS + depth.rows for layer, depth in enumerate(depths)]
     ends = {
-        number: int(np.flatnonzero(depth.used[1:-1]).max(initial=-1)) + 1
-        for number, depth in enumerate(depths, start=1)
-        if depth.used.any()
+        number: int(np.flatnonzero(part).max(initial=-1)) + 1
+        for number, part in inside.items()
+        if depths[number - 1].used.any()
     }
-    return _Filled(np.concatenate(cells), [depth.digis for depth in depths], used[1:-1], ends)
+    bins = {number: part.size for number, part in inside.items()}
+    return _Filled(np.concatenate(cells), [depth.digis for depth in depths], used, ends, bins)
 
 
 def _read_depth(path: Path, name: str, columns: int) -> _Depth:
@@ -323,15 +326,14 @@ def _held_by_all(
     path: Path, filled: _Filled, sections: Ints, columns: Ints, progress: Progress
 ) -> npt.NDArray[np.bool_]:
     """Return which lumisections every depth reaches; where one ends early, its zeros are no measurement."""
-    first = min(filled.ends, key=filled.ends.__getitem__, default=None)
-    if first is None or len(set(filled.ends.values())) == 1:
-        return np.ones(columns.size, dtype=np.bool_)
-    held = columns < filled.ends[first]
-    late = int((~held).sum())
-    progress.note(
-        f"{path.name}: depth {first} ends at LS {sections[held].max(initial=0)}, other depths later; "
-        f"{late} lumisections that not all depths reach are left out"
-    )
+    ends = filled.bins if len(set(filled.ends.values())) < 2 else filled.bins | filled.ends
+    first = min(ends, key=ends.__getitem__)
+    held = columns < ends[first]
+    if late := int((~held & (columns < filled.used.size)).sum()):
+        progress.note(
+            f"{path.name}: depth {first} ends at LS {sections[held].max(initial=0)}, other depths later; "
+            f"{late} lumisections that not all depths reach are left out"
+        )
     return held
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from calowatch.cli import main
 from calowatch.core.errors import ConflictError, FormatError, InputError
+from calowatch.core.progress import SilentProgress
+from calowatch.io.request import ReadRequest
 from calowatch.io.sources import read_source
 from calowatch.simulate.conditions import ConditionsSettings
 from calowatch.simulate.faults import parse_fault
@@ -73,10 +75,51 @@ def test_formats_that_cannot_be(tmp_path, run):
 
 def test_a_failed_format_leaves_nothing(tmp_path, run):
     data, truth = run
+    unknown = data.assign(n_events=data["n_events"] * 0 - 1)
+    with pytest.raises(InputError, match="the number of events"):
+        write_run(tmp_path / "run", unknown, truth, ("hdf5", "analyzer"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lumisections_that_fit_no_analyzer_file_are_named_by_their_option(tmp_path, run):
+    data, truth = run
     late = data.assign_coords(ls=data["ls"] + 5000)
-    with pytest.raises(InputError, match="write the run in parts"):
+    with pytest.raises(InputError, match=r"--n-ls: expected lumisections 0 to 1999 .* found lumisection 5004"):
         write_run(tmp_path / "run", late, truth, ("hdf5", "analyzer"))
     assert list(tmp_path.iterdir()) == []
+    assert write_run(tmp_path / "run", late, truth, ("hdf5",))
+
+
+@pytest.mark.parametrize(
+    ("number", "formats", "told"),
+    [
+        (5, ("analyzer",), "run 5 is of no known era"),
+        (319000, ("analyzer", "hdf5"), "run 319000 is of era 2018"),
+        (319000, ("hdf5",), ""),
+        (362760, ("analyzer",), ""),
+    ],
+)
+def test_a_run_of_another_era_is_told(tmp_path, run, number, formats, told):
+    data, truth = run
+    data = data.assign_attrs(run=number)
+    progress = SilentProgress()
+    write_run(tmp_path / "run", data, truth, formats, progress)
+    assert [note for note in progress.notes if "--era run3" in note] == progress.notes
+    assert told in " ".join(progress.notes)
+    assert len(progress.notes) == bool(told)
+    read = read_source(tmp_path / "run", ReadRequest(era="run3"))
+    assert read.sizes["ls"] == 4
+
+
+def test_what_fits_no_format_is_refused_before_anything_is_drawn(tmp_path, capsys, monkeypatch):
+    def drawn(*_):
+        pytest.fail("drew the conditions")
+
+    (tmp_path / "long.csv").write_text("pileup\n" + "50\n" * 3000)
+    monkeypatch.setattr("calowatch.simulate.occupancy.draw_conditions", drawn)
+    for given in (["--n-ls", "3000"], ["--profile", str(tmp_path / "long.csv")]):
+        assert main(["simulate", "occupancy", "--out", str(tmp_path / "run"), *given]) == 2
+        assert "--n-ls: expected lumisections 0 to 1999" in capsys.readouterr().err
 
 
 BASE = ("simulate", "occupancy", "--n-ls", "3", "--subdets", "HE")
@@ -107,6 +150,8 @@ def test_command_prints_the_truth(tmp_path, capsys):
         (["--format", "root"], "analyzer or hdf5"),
         (["--subdets", "HO"], "use hdf5"),
         (["--numbers", "nothing"], "occupancy-v1"),
+        (["--n-ls", "1999", "--first-ls", "2"], "--n-ls: expected lumisections 0 to 1999"),
+        (["--n-ls", "0"], "at least one lumisection"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(tmp_path, capsys, arguments, message):

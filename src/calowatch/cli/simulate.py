@@ -87,7 +87,7 @@ def occupancy(
     calowatch simulate occupancy --out whole --format analyzer --format hdf5 --profile decaying --seed 7 --json
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
     from calowatch.cli.terminal import print_json, terminal_progress
-    from calowatch.simulate.conditions import SHAPES, ConditionsSettings
+    from calowatch.simulate.conditions import SHAPES, ConditionsSettings, count_ls
     from calowatch.simulate.faults import parse_fault
     from calowatch.simulate.files import check_formats, write_run
     from calowatch.simulate.occupancy import DETECTOR_SEED, OccupancySettings
@@ -106,7 +106,7 @@ def occupancy(
         profile=numbers,
     )
     wanted = formats or ["analyzer"]
-    check_formats(wanted, settings.subdets)
+    check_formats(wanted, settings.subdets, first_ls + count_ls(settings.conditions, settings.n_ls) - 1)
     progress = terminal_progress()
     data, truth = simulate(settings, progress)
     files = write_run(out, data, truth, wanted, progress)

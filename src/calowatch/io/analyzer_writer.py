@@ -17,7 +17,7 @@ from calowatch.core.schema import check_occupancy, events_known
 from calowatch.detector.index import channel_columns
 from calowatch.io.analyzer_layout import DEPTHS, IETA_BINS, IPHI_BINS, ROWS, Layout, cells_of
 
-__all__ = ["FOLDER", "HISTOGRAMS", "TREE", "depth_histograms", "write_analyzer"]
+__all__ = ["FOLDER", "HISTOGRAMS", "LS_BINS", "TREE", "depth_histograms", "write_analyzer"]
 
 FOLDER = "Hcal4DQMAnalyzer"
 TREE = "evttree"

@@ -12,7 +12,7 @@ import pandas as pd
 from calowatch.core.errors import FormatError, InputError
 from calowatch.simulate.profile import Events, Luminosity, OccupancyProfile
 
-__all__ = ["SHAPES", "ConditionsSettings", "RunConditions", "draw_conditions"]
+__all__ = ["SHAPES", "ConditionsSettings", "RunConditions", "count_ls", "draw_conditions"]
 
 SHAPES = ("flat", "decaying", "levelled")
 """Profiles of pile-up that need no file."""
@@ -77,6 +77,32 @@ class RunConditions:
         return pd.DataFrame({**columns, "segment": self.segment})
 
 
+def count_ls(settings: ConditionsSettings, n_ls: int | None) -> int:
+    """Return how many lumisections `draw_conditions` would return, without drawing any.
+
+    Raises
+    ------
+    InputError
+        As `draw_conditions` does.
+
+    Examples
+    --------
+    >>> count_ls(ConditionsSettings("flat"), 120)
+    120
+    """
+    n_ls = _asked(settings, n_ls)
+    return n_ls if n_ls is not None and str(settings.shape) in SHAPES else len(_read_csv(settings, n_ls)[0])
+
+
+def _asked(settings: ConditionsSettings, n_ls: int | None) -> int | None:
+    """Return the number that was asked for, which only a CSV can do without."""
+    if n_ls is not None and n_ls < 1:
+        raise InputError("--n-ls", "at least one lumisection", f"{n_ls}", "give such as 120")
+    if n_ls is None and str(settings.shape) in SHAPES:
+        raise InputError("--n-ls", "a number of lumisections", "none", "give such as 120")
+    return n_ls
+
+
 def draw_conditions(
     settings: ConditionsSettings,
     profile: OccupancyProfile,
@@ -104,11 +130,8 @@ def draw_conditions(
     InputError
         When ``n_ls`` is missing or more than a CSV holds, or the CSV cannot be used.
     """
-    if n_ls is not None and n_ls < 1:
-        raise InputError("--n-ls", "at least one lumisection", f"{n_ls}", "give such as 120")
-    if str(settings.shape) in SHAPES:
-        if n_ls is None:
-            raise InputError("--n-ls", "a number of lumisections", "none", "give such as 120")
+    n_ls = _asked(settings, n_ls)
+    if n_ls is not None and str(settings.shape) in SHAPES:
         pileup = settings.pileup * _shape(str(settings.shape), n_ls, profile.luminosity, rng)
         lumi = pileup * profile.scaling.lumi_per_pileup
     else:

@@ -10,7 +10,8 @@ import xarray as xr
 from calowatch.core.errors import InputError, UnknownNameError, nearest
 from calowatch.core.files import atomic_directory, write_json
 from calowatch.core.progress import SILENT, Progress
-from calowatch.io.analyzer_writer import write_analyzer
+from calowatch.detector.conditions import ERA_CONDITIONS
+from calowatch.io.analyzer_writer import LS_BINS, write_analyzer
 from calowatch.io.study_hdf5 import write_study
 from calowatch.simulate.truth import Truth, write_truth
 
@@ -40,7 +41,7 @@ FORMATS: Mapping[str, Callable[[Path, xr.Dataset, Progress], Path]] = MappingPro
 """Formats of detector files: HcalAnalyzer ROOT holds HB and HE, the HDF5 of the 2018 study all four."""
 
 
-def check_formats(formats: Sequence[str], subdets: Sequence[str]) -> None:
+def check_formats(formats: Sequence[str], subdets: Sequence[str], last_ls: int) -> None:
     """Raise before a long simulation for formats that could not be written after it.
 
     Raises
@@ -48,7 +49,7 @@ def check_formats(formats: Sequence[str], subdets: Sequence[str]) -> None:
     UnknownNameError
         For a format that does not exist.
     InputError
-        For none at all, or an analyzer file of neither HB nor HE.
+        For none at all, or an analyzer file of neither HB nor HE or of lumisections beyond its axis.
     """
     for name in formats:
         if name not in FORMATS:
@@ -57,6 +58,13 @@ def check_formats(formats: Sequence[str], subdets: Sequence[str]) -> None:
         raise InputError("--format", " or ".join(FORMATS), "none", "give one")
     if "analyzer" in formats and not {"HB", "HE"} & set(subdets):
         raise InputError("--format analyzer", "HB or HE among --subdets", ",".join(subdets), "use hdf5")
+    if "analyzer" in formats and last_ls >= LS_BINS:
+        raise InputError(
+            "--n-ls",
+            f"lumisections 0 to {LS_BINS - 1} in the analyzer format",
+            f"lumisection {last_ls}",
+            "lower it (or --first-ls), or use --format hdf5",
+        )
 
 
 def write_run(
@@ -77,7 +85,7 @@ def write_run(
     formats
         Names in `FORMATS`.
     progress
-        Shown while files are written.
+        Shown while files are written; takes a note when they will not be readable without ``--era``.
 
     Returns
     -------
@@ -91,7 +99,9 @@ def write_run(
     InputError
         As `check_formats`, or for a lumisection that does not fit a format.
     """
-    check_formats(formats, np.unique(occupancy["subdet"].to_numpy()).tolist())
+    check_formats(formats, np.unique(occupancy["subdet"].to_numpy()).tolist(), int(occupancy["ls"][-1]))
+    if "analyzer" in formats:
+        _note_other_era(occupancy, progress)
     with atomic_directory(out, marker=TRUTH_FILE) as scratch:
         written = [FORMATS[name](scratch, occupancy, progress) for name in dict.fromkeys(formats)]
         write_truth(scratch / TRUTH_FILE, truth.faults)
@@ -99,3 +109,12 @@ def write_run(
         write_json(scratch / PROVENANCE_FILE, occupancy.attrs["provenance"])
     names = [path.name for path in written] + [TRUTH_FILE, CONDITIONS_FILE, PROVENANCE_FILE]
     return [Path(out) / name for name in names]
+
+
+def _note_other_era(occupancy: xr.Dataset, progress: Progress) -> None:
+    """Tell when whoever reads an analyzer file, which holds no era, will take it for another one or none."""
+    run, era = int(occupancy.attrs["run"]), str(occupancy.attrs["era"])
+    other = ERA_CONDITIONS.get(run)
+    if other != era:
+        known = "no known era" if other is None else f"era {other}"
+        progress.note(f"run {run} is of {known}: reading the ROOT file back needs --era {era}")

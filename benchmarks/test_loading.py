@@ -70,6 +70,7 @@ def test_throughput(store, tmp_path, figure, length, steps, how):
     # In turns, and the best of each: whatever else the machine does should slow neither.
     times = [[seconds(loader) for loader in loaders] for _ in range(ROUNDS)]
     best = np.min(times, axis=0)
-    name = f"throughput against a TensorDataset, {layout}, length {length}, {steps}{', from the map' if in_memory is False else ''}"
+    where = ", from the map" if in_memory is False else ""
+    name = f"throughput against a TensorDataset, {layout}, length {length}, {steps}{where}"
     # From the map every batch is prepared anew: for data that do not fit, held against a lower goal.
     figure(name, best[1] / best[0], "times", at_least=0.3 if in_memory is False else 0.8)

@@ -84,7 +84,9 @@ def test_a_failed_format_leaves_nothing(tmp_path, run):
 def test_lumisections_that_fit_no_analyzer_file_are_named_by_their_option(tmp_path, run):
     data, truth = run
     late = data.assign_coords(ls=data["ls"] + 5000)
-    with pytest.raises(InputError, match=r"--n-ls: expected lumisections 0 to 1999 .* found lumisection 5004"):
+    with pytest.raises(
+        InputError, match=r"--n-ls: expected lumisections 0 to 1999 .* found lumisection 5004"
+    ):
         write_run(tmp_path / "run", late, truth, ("hdf5", "analyzer"))
     assert list(tmp_path.iterdir()) == []
     assert write_run(tmp_path / "run", late, truth, ("hdf5",))

@@ -43,7 +43,7 @@ def test_shipped_recipes(shipped, tmp_path, name):
         assert proof.n_windows == {"train": 2 + 14, "test": 2 + 14}
         assert manifest["n_channels"] == 6768
     if name == "era":
-        assert manifest["n_channels"] == 6768 + 3456 + 2160
+        assert manifest["n_channels"] == 6768
         assert manifest["splits"]["train"]["runs"] == [319077, 319337]
         assert set(manifest["segmentation"]) == {"2018", "run3"}
 

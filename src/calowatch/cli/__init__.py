@@ -5,6 +5,7 @@ Exit codes: 0 fine, 1 failing units found and ``--fail-on-alarm`` given, 2 bad i
 """
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -127,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a folder that may not be written, a full disk
         reason = error.strerror or type(error).__name__
         fix = "check the name, the permissions and the space left"
-        _error(str(InputError(error.filename or PROGRAM, "a place that can be read or written", reason, fix)))
+        where = re.sub(r"\.([^/]+)\.[0-9a-f]{8}\.partial", r"\1", str(error.filename or PROGRAM))
+        _error(str(InputError(where, "a place that can be read or written", reason, fix)))
     except Exception:  # noqa: BLE001 - the last resort: whatever it is, 1 would be read as an alarm
         traceback.print_exc()
         _error(f"this is a bug in {PROGRAM} {__version__}; the lines above tell where")

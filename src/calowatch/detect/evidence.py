@@ -50,17 +50,19 @@ def signed_evidence(hits: npt.ArrayLike, trials: npt.ArrayLike, p: npt.ArrayLike
     n, big, p = np.broadcast_arrays(
         np.asarray(hits, np.float64), np.asarray(trials, np.float64), np.asarray(p, np.float64)
     )
-    z = np.full(n.shape, np.nan)
-    none, every = (n <= 0) & (big > 0), (n >= big) & (big > 0)
+    shape = n.shape
+    n, big, p = n.ravel(), big.ravel(), p.ravel()
+    z = np.full(n.size, np.nan)
+    inside = np.flatnonzero((n > 0) & (n < big))
+    none, every = np.flatnonzero((n <= 0) & (big > 0)), np.flatnonzero((n >= big) & (big > 0))
     z[none] = special.ndtri_exp(np.minimum(big[none] * np.log1p(-p[none]) - _LN2, 0.0))
     z[every] = -special.ndtri_exp(np.minimum(big[every] * np.log(p[every]) - _LN2, 0.0))
-    inside = (n > 0) & (n < big)
-    n, big, p = n[inside], big[inside], p[inside]
+    n, big, p = n.take(inside), big.take(inside), p.take(inside)
     root = _signed_root(n, big, p)
     few = np.flatnonzero(big * np.minimum(p, 1.0 - p) < EXACT_BELOW)
     root[few] = _exact(n[few], big[few], p[few], root[few])
     z[inside] = root
-    return z
+    return z.reshape(shape)
 
 
 def _signed_root(n: Floats, big: Floats, p: Floats) -> Floats:

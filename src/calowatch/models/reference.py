@@ -18,7 +18,14 @@ from calowatch.core.errors import InputError
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.schema import UNKNOWN_EVENTS, make_expectation
 from calowatch.detector.table import channel_table
-from calowatch.models.rings import Rings, empirical_log_rate, probability, ring_log_rates, rings_of
+from calowatch.models.rings import (
+    Rings,
+    empirical_log_rate,
+    probability,
+    ring_log_rates,
+    ring_probability,
+    rings_of,
+)
 
 __all__ = ["MIN_EVENTS", "Reference", "RingReference", "trials_of", "usable_ls"]
 
@@ -70,10 +77,10 @@ def _expectation(
     occupancy: xr.Dataset, log_rate: Floats, response: Floats, sigma: Floats, method: str
 ) -> xr.Dataset:
     rings = rings_of(_table_of(occupancy))
-    p = np.empty(occupancy["counts"].shape)
+    p, factor = np.empty(occupancy["counts"].shape), np.exp(response)
     for first in range(0, len(p), 8):
         part = slice(first, first + 8)
-        p[part] = probability(log_rate[part][:, rings.group] + response)
+        p[part] = ring_probability(log_rate[part], factor, rings)
     expectation = make_expectation(occupancy, p, sigma, {"method": method})
     return expectation.assign(n_trials=("ls", trials_of(occupancy)))
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["MAX_RATE", "MIN_RATE", "Rings", "probability", "ring_log_rates", "rings_of"]
+__all__ = ["MAX_RATE", "MIN_RATE", "Rings", "probability", "ring_log_rates", "ring_probability", "rings_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -95,8 +95,18 @@ def rings_of(channels: pd.DataFrame) -> Rings:
 
 def probability(log_rate: Floats) -> Floats:
     """Return p = 1 - exp(-lambda), with lambda kept between `MIN_RATE` and `MAX_RATE`."""
-    p: Floats = -np.expm1(-np.clip(np.exp(log_rate), MIN_RATE, MAX_RATE))
-    return p
+    rate = np.clip(np.exp(log_rate), MIN_RATE, MAX_RATE)
+    return 1.0 - np.exp(-rate)
+
+
+def ring_probability(log_rate: Floats, response: Floats, rings: Rings) -> Floats:
+    """Return p of every channel, (row, channel), from ln(rate) per ring, (row, ring), and the response (channel,)."""
+    rate = np.take(np.exp(log_rate), rings.group, axis=-1)
+    rate *= response
+    np.clip(rate, MIN_RATE, MAX_RATE, out=rate)
+    np.negative(rate, out=rate)
+    np.exp(rate, out=rate)
+    return np.subtract(1.0, rate, out=rate)
 
 
 def empirical_log_rate(hits: npt.ArrayLike, trials: npt.ArrayLike) -> Floats:
@@ -136,7 +146,7 @@ def _misfit(
     counts: npt.NDArray[Any], trials: Floats, log_response: Floats, rings: Rings, log_rate: Floats
 ) -> Floats:
     """Return chi-squared per channel of every row and ring, shape (row, ring); about one where all is well."""
-    p = probability(np.take(log_rate, rings.group, axis=-1) + log_response)
+    p = ring_probability(log_rate, np.exp(log_response), rings)
     expected = trials * p
     away = counts - expected
     away *= away
@@ -159,9 +169,9 @@ def _kept(
     """
     weights = trials.copy()
     kept = weights > 0
-    log_rate = _newton_steps(counts * kept, weights, log_response, rings, _start(counts, weights, rings), 4)
+    log_rate = _newton_steps(counts * kept, weights, log_response, rings, _start(counts, weights, rings), 3)
     for _ in range(2):
-        p = probability(log_rate[:, rings.group] + log_response)
+        p = ring_probability(log_rate, np.exp(log_response), rings)
         with np.errstate(divide="ignore", invalid="ignore"):
             pull = (counts - trials * p) / np.sqrt(trials * p * (1.0 - p) + 1.0)
         pull[trials <= 0] = np.nan
@@ -169,7 +179,7 @@ def _kept(
         scale = np.maximum(rings.spread(pull), 1.0)[:, rings.group]
         kept = (centred <= 4.0 * scale) & (trials > 0)
         weights = trials * kept
-        log_rate = _newton_steps(counts * kept, weights, log_response, rings, log_rate, 3)
+        log_rate = _newton_steps(counts * kept, weights, log_response, rings, log_rate, 2)
     return kept, log_rate
 
 

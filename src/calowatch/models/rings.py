@@ -95,8 +95,8 @@ def rings_of(channels: pd.DataFrame) -> Rings:
 
 def probability(log_rate: Floats) -> Floats:
     """Return p = 1 - exp(-lambda), with lambda kept between `MIN_RATE` and `MAX_RATE`."""
-    rate = np.clip(np.exp(log_rate), MIN_RATE, MAX_RATE)
-    return 1.0 - np.exp(-rate)
+    p: Floats = 1.0 - np.exp(-np.clip(np.exp(log_rate), MIN_RATE, MAX_RATE))
+    return p
 
 
 def ring_probability(log_rate: Floats, response: Floats, rings: Rings) -> Floats:
@@ -106,7 +106,8 @@ def ring_probability(log_rate: Floats, response: Floats, rings: Rings) -> Floats
     np.clip(rate, MIN_RATE, MAX_RATE, out=rate)
     np.negative(rate, out=rate)
     np.exp(rate, out=rate)
-    return np.subtract(1.0, rate, out=rate)
+    p: Floats = np.subtract(1.0, rate, out=rate)
+    return p
 
 
 def empirical_log_rate(hits: npt.ArrayLike, trials: npt.ArrayLike) -> Floats:

@@ -12,7 +12,15 @@ from typing import Any
 
 from calowatch.core.errors import ConflictError
 
-__all__ = ["atomic_directory", "atomic_file", "check_place", "file_hash", "staged_files", "write_json"]
+__all__ = [
+    "atomic_directory",
+    "atomic_file",
+    "check_place",
+    "check_replaceable",
+    "file_hash",
+    "staged_files",
+    "write_json",
+]
 
 
 def _beside(path: Path) -> Path:
@@ -58,6 +66,32 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
         scratch.unlink(missing_ok=True)
 
 
+def check_replaceable(path: Path | str, marker: str) -> None:
+    """Raise where a folder of ours could not go, which `atomic_directory` would refuse after all the work.
+
+    Parameters
+    ----------
+    path
+        Where the folder shall be.
+    marker
+        Name of the file by which a folder of ours is recognised.
+
+    Raises
+    ------
+    ConflictError
+        When ``path`` exists, is not empty and holds no ``marker``, or cannot be a folder.
+    """
+    path = Path(path)
+    check_place(path)
+    if path.exists() and not (path / marker).is_file() and any(path.iterdir()):
+        raise ConflictError(
+            path,
+            f"a new folder, or one written by calowatch (with {marker} in it)",
+            "something else, which would be lost",
+            "choose another --out",
+        )
+
+
 @contextmanager
 def atomic_directory(path: Path | str, *, marker: str) -> Iterator[Path]:
     """Yield a scratch folder that becomes ``path`` on success.
@@ -78,13 +112,7 @@ def atomic_directory(path: Path | str, *, marker: str) -> Iterator[Path]:
         When ``path`` exists and is not a folder of ours.
     """
     path = Path(path)
-    if path.exists() and not (path / marker).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise ConflictError(
-            path,
-            f"a new folder, or one written by calowatch (with a {marker})",
-            "something else, which would be lost",
-            "choose another --out",
-        )
+    check_replaceable(path, marker)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch, old = _beside(path), _beside(path)
     scratch.mkdir()

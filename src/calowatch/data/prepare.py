@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from calowatch.core.errors import ConflictError, InputError, UnknownNameError, nearest
-from calowatch.core.files import atomic_directory, write_json
+from calowatch.core.files import atomic_directory, check_replaceable, write_json
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.core.recipe import SIDES, DataRecipe, Select, WholeRuns, in_spans, load_recipe, recipe_path
@@ -127,6 +127,7 @@ def prepare(
         index["row"].to_numpy(np.int64)[positions],
         index["ls"].to_numpy(np.int64)[positions],
     )
+    check_replaceable(out, INDEX_FILE)
     hashes = _cache_runs(source, sorted(index["run"].unique().tolist()), progress)
     preparation = _fitted(source, index, plan, hashes, known)
     with atomic_directory(out, marker=INDEX_FILE) as scratch:

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from calowatch.bundle.reference import save_reference
-from calowatch.core.files import check_place
+from calowatch.bundle.reference import MANIFEST, save_reference
+from calowatch.core.files import check_replaceable
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.io.request import ReadRequest
@@ -45,7 +45,7 @@ def fit(
     InputError
         When a source cannot be read, its events are unknown, or the runs do not fit together.
     """
-    check_place(out)
+    check_replaceable(out, MANIFEST)
     runs = read_sources(sources, request or ReadRequest(), progress)
     reference = Reference().fit(runs, progress)
     used = [

@@ -325,10 +325,19 @@ def _lumisections(
 def _held_by_all(
     path: Path, filled: _Filled, sections: Ints, columns: Ints, progress: Progress
 ) -> npt.NDArray[np.bool_]:
-    """Return which lumisections every depth reaches; where one ends early, its zeros are no measurement."""
-    ends = filled.bins if len(set(filled.ends.values())) < 2 else filled.bins | filled.ends
-    first = min(ends, key=ends.__getitem__)
-    held = columns < ends[first]
+    """Return which lumisections every depth's axis reaches.
+
+    Where a depth only stops holding digis before the others do, nothing in the file tells missing data from silence:
+    the zeros are read as they stand, and the user is told.
+    """
+    quiet = min(filled.ends, key=filled.ends.__getitem__, default=None)
+    if quiet is not None and len(set(filled.ends.values())) > 1:
+        last = sections[columns < filled.ends[quiet]].max(initial=0)
+        progress.note(
+            f"{path.name}: depth {quiet} holds no digi after LS {last}, other depths do; read as zeros"
+        )
+    first = min(filled.bins, key=filled.bins.__getitem__)
+    held = columns < filled.bins[first]
     if late := int((~held & (columns < filled.used.size)).sum()):
         progress.note(
             f"{path.name}: depth {first} ends at LS {sections[held].max(initial=0)}, other depths later; "

@@ -18,6 +18,7 @@ from calowatch.cli import (
     convert,
     demo,
     detector,
+    evaluate,
     explore,
     export,
     fit,
@@ -73,6 +74,7 @@ app.add_typer(simulate.app, name="simulate")
 app.command("convert")(convert.convert)
 app.command("explore")(explore.explore)
 app.command("export")(export.export)
+app.add_typer(evaluate.app, name="evaluate")
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)
 app.command("demo")(demo.demo)

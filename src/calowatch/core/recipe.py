@@ -34,6 +34,7 @@ __all__ = [
     "WholeRuns",
     "in_spans",
     "load_recipe",
+    "read_toml",
     "recipe_path",
     "shipped_recipes",
 ]
@@ -333,7 +334,7 @@ def shipped_recipes() -> dict[str, Path]:
 
 
 def recipe_path(name: str | Path) -> Path:
-    """Return the file of a recipe: a path, or the bare name of one that comes with calowatch.
+    """Return the file of a recipe: a path, or one that comes with calowatch, as ``NAME`` or ``recipes/NAME.toml``.
 
     Raises
     ------
@@ -343,11 +344,25 @@ def recipe_path(name: str | Path) -> Path:
     path, shipped = Path(name), shipped_recipes()
     if path.is_file():
         return path
-    if path.name == str(name) and path.name.removesuffix(".toml") in shipped:
+    if str(path.parent) in (".", "recipes") and path.name.removesuffix(".toml") in shipped:
         return shipped[path.name.removesuffix(".toml")]
     raise UnknownNameError(
         name, f"a recipe file, or one of {', '.join(shipped)}", "neither", nearest(path.stem, shipped)
     )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return a recipe as it stands in its TOML file.
+
+    Raises
+    ------
+    FormatError
+        When the file is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FormatError(path, "a recipe in TOML", str(error), "mend the line named") from error
 
 
 def load_recipe(path: Path, model: type[Model]) -> Model:
@@ -360,10 +375,7 @@ def load_recipe(path: Path, model: type[Model]) -> Model:
     InputError
         For unknown or missing keys and for values that cannot be, naming the key.
     """
-    try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise FormatError(path, "a recipe in TOML", str(error), "mend the line named") from error
+    given = read_toml(path)
     try:
         return model.model_validate(given)
     except ValidationError as error:

@@ -1,0 +1,12 @@
+"""``calowatch evaluate``: what trained things are worth, on data they have not seen."""
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Say what trained things are worth, on data they have not seen.")
+
+
+@app.callback()
+def _verbs() -> None:
+    """Say what trained things are worth, on data they have not seen."""

@@ -1,0 +1,115 @@
+"""The dict of image classifiers by name. Importing this loads no torch: names are resolved when one is built."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from calowatch.core.errors import InputError, UnknownNameError, nearest
+
+if TYPE_CHECKING:
+    from calowatch.models.classifier import Classifier
+
+__all__ = ["CLASSIFIERS", "ClassifierEntry", "ImageGeometry", "build_classifier", "find_classifier"]
+
+_ROOM = "calowatch.models."
+
+
+@dataclass(frozen=True)
+class ImageGeometry:
+    """What a classifier has to know of its input and answer.
+
+    Parameters
+    ----------
+    channels, rows, columns
+        Of an image.
+    scalars
+        Numbers beside the image.
+    outputs
+        1 for a sigmoid between two classes, else one per class.
+    """
+
+    channels: int
+    rows: int
+    columns: int
+    scalars: int = 0
+    outputs: int = 2
+
+
+@dataclass(frozen=True)
+class ClassifierEntry:
+    """One classifier of the dict.
+
+    Parameters
+    ----------
+    network, options
+        ``"module:Class"`` within this room, of the network and of the dataclass of its options.
+    given
+        Options that make this entry what it is.
+    summary
+        One line for people.
+    paper
+        Where it comes from; empty for our own.
+    attention
+        Gives attention to explain it by.
+    scalars
+        Needs numbers beside the image.
+    """
+
+    network: str
+    options: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    paper: str = ""
+    attention: bool = False
+    scalars: bool = False
+
+
+CLASSIFIERS: Mapping[str, ClassifierEntry] = MappingProxyType({})
+"""All image classifiers that torch trains, by name."""
+
+
+def find_classifier(name: str) -> ClassifierEntry:
+    """Return an entry by its name.
+
+    Raises
+    ------
+    UnknownNameError
+        When there is no such classifier.
+    """
+    if name not in CLASSIFIERS:
+        raise UnknownNameError(
+            f"classifier {name!r}",
+            f"one of {', '.join(CLASSIFIERS)}",
+            "none such",
+            nearest(name, CLASSIFIERS),
+        )
+    return CLASSIFIERS[name]
+
+
+def _resolve(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(import_module(_ROOM + module), name)
+
+
+def build_classifier(name: str, geometry: ImageGeometry, options: Mapping[str, Any]) -> "Classifier":
+    """Return a classifier with weights as torch draws them: seed torch beforehand.
+
+    Raises
+    ------
+    InputError
+        For options that the classifier does not have, or an image that does not fit them.
+    UnknownNameError
+        For a classifier that does not exist.
+    """
+    entry = find_classifier(name)
+    kind = _resolve(entry.options)
+    known = sorted(set(kind.__dataclass_fields__) - set(entry.given))
+    for option in options:
+        if option not in known:
+            raise InputError(
+                f"options.{option}", f"one of {', '.join(known)}", "none such", nearest(option, known)
+            )
+    classifier: Classifier = _resolve(entry.network)(geometry, kind(**entry.given, **options))
+    return classifier

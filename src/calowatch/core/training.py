@@ -164,7 +164,8 @@ class ImageDataRecipe(Strict):
 
     ``kind`` is the layout of the files: ``runs`` (npy files, one per run; ``classes`` names the runs in order of their
     labels), ``egamma`` (HDF5) or ``jets`` (Parquet), which are labelled within.
-    ``channels`` picks image channels, ``scalars`` columns beside the image. ``at_most`` takes that many images of each class.
+    ``channels`` picks image channels, ``scalars`` columns beside the image. ``at_most`` takes that many images of each
+    class.
     """
 
     kind: Literal["runs", "egamma", "jets"]

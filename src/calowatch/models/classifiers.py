@@ -66,7 +66,17 @@ class ClassifierEntry:
     scalars: bool = False
 
 
-CLASSIFIERS: Mapping[str, ClassifierEntry] = MappingProxyType({})
+CLASSIFIERS: Mapping[str, ClassifierEntry] = MappingProxyType(
+    {
+        "vit": ClassifierEntry(
+            "vit:ViT",
+            "vit:ViTOptions",
+            summary="vision transformer with any rectangular patch",
+            paper="arXiv 2010.11929",
+            attention=True,
+        ),
+    }
+)
 """All image classifiers that torch trains, by name."""
 
 

@@ -1,6 +1,7 @@
 """What transformers for images share: attention by two paths that agree, the MLP, the block, the head."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -98,7 +99,7 @@ def dense_head(features: int, hidden: Sequence[int], outputs: int, dropout: floa
     sizes = (features, *hidden)
     inner = [
         layer
-        for size, following in zip(sizes[:-1], sizes[1:], strict=True)
+        for size, following in pairwise(sizes)
         for layer in (nn.Linear(size, following), nn.GELU(), *_dropped(dropout))
     ]
     return nn.Sequential(*inner, nn.Linear(sizes[-1], outputs))

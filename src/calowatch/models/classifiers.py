@@ -75,6 +75,13 @@ CLASSIFIERS: Mapping[str, ClassifierEntry] = MappingProxyType(
             paper="arXiv 2010.11929",
             attention=True,
         ),
+        "moe-vit": ClassifierEntry(
+            "moe_vit:MoEViT",
+            "moe_vit:MoEViTOptions",
+            summary="vision transformer with mixtures of experts; router dense, top-k, expert-choice or soft",
+            paper="arXiv 1701.06538, 2308.00951",
+            attention=True,
+        ),
     }
 )
 """All image classifiers that torch trains, by name."""

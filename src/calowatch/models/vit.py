@@ -1,7 +1,8 @@
 """A vision transformer for calorimeter images (arXiv 2010.11929), small, with any rectangular patch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -81,7 +82,10 @@ class Patches(nn.Module):
         super().__init__()
         if len(patch) != 2 or min(patch) < 1 or edge not in {"error", "crop", "pad"}:
             raise InputError(
-                "options", "a patch of rows and columns; edge error, crop or pad", f"{patch}, {edge}", "correct it"
+                "options",
+                "a patch of rows and columns; edge error, crop or pad",
+                f"{patch}, {edge}",
+                "correct it",
             )
         rows, columns = patch
         left = (-geometry.rows % rows, -geometry.columns % columns)
@@ -96,7 +100,9 @@ class Patches(nn.Module):
         self.pad = left if edge == "pad" else (0, 0)
         self.tiles = ((geometry.rows + self.pad[0]) // rows, (geometry.columns + self.pad[1]) // columns)
         if not all(self.tiles):
-            raise InputError("options.patch", "one smaller than the image", f"{rows} x {columns}", "choose another")
+            raise InputError(
+                "options.patch", "one smaller than the image", f"{rows} x {columns}", "choose another"
+            )
         self.features = geometry.channels * rows * columns
 
     def forward(self, images: Tensor) -> Tensor:
@@ -120,6 +126,8 @@ class ViT(Classifier):
         Of its input and answer.
     options
         Which.
+    block
+        What makes a block for a number of tokens; None for plain ones.
 
     Attributes
     ----------
@@ -134,10 +142,14 @@ class ViT(Classifier):
         When patches do not divide the image, heads the features, or for an unknown pooling.
     """
 
-    def __init__(self, geometry: ImageGeometry, options: ViTOptions) -> None:
+    def __init__(
+        self, geometry: ImageGeometry, options: ViTOptions, block: Callable[[int], nn.Module] | None = None
+    ) -> None:
         super().__init__(geometry)
         if options.pool not in {"mean", "class", "flatten"}:
-            raise InputError("options.pool", "mean, class or flatten", str(options.pool), "choose one of them")
+            raise InputError(
+                "options.pool", "mean, class or flatten", str(options.pool), "choose one of them"
+            )
         dim = options.dim
         self.pool = options.pool
         self.patches = Patches(geometry, options.patch, options.edge)
@@ -147,15 +159,11 @@ class ViT(Classifier):
         self.class_token = nn.Parameter(0.02 * torch.randn(1, 1, dim)) if self.first_patch else None
         self.place = nn.Parameter(0.02 * torch.randn(1, tokens, dim))
         self.dropout = nn.Dropout(options.dropout) if options.dropout else nn.Identity()
-        self.blocks = nn.ModuleList(self.make_block(options) for _ in range(options.layers))
+        make = partial(_plain_block, options) if block is None else block
+        self.blocks = nn.ModuleList(make(tokens) for _ in range(options.layers))
         self.norm = nn.LayerNorm(dim, eps=_EPS)
         seen = dim * tokens if options.pool == "flatten" else dim
         self.head = dense_head(seen + geometry.scalars, options.head, geometry.outputs, options.dropout)
-
-    def make_block(self, options: ViTOptions) -> nn.Module:
-        """Return one block."""
-        mix = feed_forward(options.dim, options.mlp, options.dropout)
-        return Block(options.dim, options.heads, mix, options.dropout)
 
     def tokens(self, images: Tensor) -> Tensor:
         """Return what the first block sees: [image, token, feature]."""
@@ -184,3 +192,8 @@ class ViT(Classifier):
             x = x[:, :1]
         x = self.norm(x)
         return x.mean(1) if self.pool == "mean" else x.flatten(1)
+
+
+def _plain_block(options: ViTOptions, _tokens: int) -> Block:
+    mix = feed_forward(options.dim, options.mlp, options.dropout)
+    return Block(options.dim, options.heads, mix, options.dropout)

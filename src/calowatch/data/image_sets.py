@@ -1,0 +1,134 @@
+"""Files of labelled images, joined into data that networks are trained on and judged by."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from calowatch.core.errors import InputError, nearest
+from calowatch.core.progress import SILENT, Progress
+from calowatch.core.training import ImageDataRecipe
+from calowatch.data.images import ArrayImages, ImageData, JoinedImages, pick_channels
+from calowatch.io.images import ImageSet, find_images, read_images
+
+__all__ = ["OPENERS", "open_images", "open_others"]
+
+Ints = npt.NDArray[np.int64]
+NO_CLASS = -1
+
+
+def open_images(
+    sources: Sequence[str | Path], recipe: ImageDataRecipe, progress: Progress = SILENT
+) -> ImageData:
+    """Open the images that a recipe wants; they are checked now, and read when asked for.
+
+    Parameters
+    ----------
+    sources
+        Files, or folders of them, of the recipe's kind.
+    recipe
+        Says the classes, and which channels, scalars and how many images of each class are taken: the first ones of
+        each, so that neighbours stay neighbours.
+    progress
+        Takes notes of what the files tell.
+
+    Raises
+    ------
+    InputError
+        For files of another kind, classes without images and images of no class.
+    """
+    data = pick_channels(OPENERS[recipe.kind](sources, recipe, progress), recipe.channels)
+    data = _pick_scalars(data, recipe.scalars)
+    if recipe.at_most is not None:
+        first = [np.flatnonzero(data.labels == label)[: recipe.at_most] for label in range(len(data.classes))]
+        data = data.some(np.sort(np.concatenate(first)))
+    missing = [name for label, name in enumerate(data.classes) if not (data.labels == label).any()]
+    if missing:
+        raise InputError(
+            "classes", "images of each", f"none of {', '.join(missing)}", "give the files of all classes"
+        )
+    return data
+
+
+def open_others(
+    sources: Sequence[str | Path], recipe: ImageDataRecipe, progress: Progress = SILENT
+) -> ImageData:
+    """Open images of anything else in the recipe's layout: a third run, say. Their labels are all -1.
+
+    Parameters and errors as in `open_images`, but that classes do not matter.
+    """
+    anything = recipe.model_copy(update={"classes": (), "at_most": None})
+    data = pick_channels(OPENERS[recipe.kind](sources, anything, progress), recipe.channels)
+    data = _pick_scalars(data, recipe.scalars)
+    return replace(data, labels=np.full(len(data), NO_CLASS))
+
+
+def _pick_scalars(data: ImageData, names: Sequence[str]) -> ImageData:
+    for name in names:
+        if name not in data.scalar_names:
+            known = ", ".join(data.scalar_names) or "none: these images have no numbers beside them"
+            raise InputError(f"scalar {name!r}", f"one of {known}", "none such", nearest(name, data.scalar_names))
+    at = [data.scalar_names.index(name) for name in names]
+    return replace(data, scalars=data.scalars[:, at], scalar_names=tuple(names))
+
+
+def _open_runs(sources: Sequence[str | Path], recipe: ImageDataRecipe, progress: Progress) -> ImageData:
+    sets = [
+        read_images(path, progress=progress)
+        for path in progress.track(_files(sources), "checking images")
+    ]
+    classes = _classes(sets, recipe.classes)
+    unknown = sorted({each.label for each in sets} - set(classes))
+    if unknown:
+        raise InputError(
+            ", ".join(each.source for each in sets if each.label in unknown),
+            f"images of {' or '.join(classes)}",
+            f"{', '.join(unknown)}",
+            "leave this file out, or name its run among the recipe's classes",
+        )
+    lengths = [len(each) for each in sets]
+    table = pd.DataFrame(
+        {
+            "source": np.repeat([Path(each.source).name for each in sets], lengths),
+            "position": np.concatenate([np.arange(length) for length in lengths]),
+            "block": np.full(sum(lengths), -1),
+            "run": np.repeat([each.run or 0 for each in sets], lengths),
+        }
+    )
+    labels = np.repeat([classes.index(each.label) for each in sets], lengths).astype(np.int64)
+    images = JoinedImages([ArrayImages(each.images) for each in sets])
+    none = np.empty((len(labels), 0), np.float32)
+    return ImageData(images, labels, classes, ("occupancy",), none, (), table, ("ieta", "iphi"), "runs")
+
+
+def _files(sources: Sequence[str | Path]) -> list[Path]:
+    files = []
+    for source in sources:
+        found = find_images(source)
+        if not found:
+            raise InputError(source, "an npy file of images, or a folder of them", "none", "check the path")
+        files += found
+    twice = {path.resolve() for path in files if [other.resolve() for other in files].count(path.resolve()) > 1}
+    if twice:
+        names = ", ".join(sorted(path.name for path in twice))
+        raise InputError("files", "each file once", f"{names} twice", "leave out one of them")
+    if not files:
+        raise InputError("files", "image files", "none", "name them in the recipe, or give --data")
+    return files
+
+
+def _classes(sets: Sequence[ImageSet], named: Sequence[str]) -> tuple[str, ...]:
+    """Return names of classes as readers give them: a run by its number is "run N"."""
+    if named:
+        return tuple(f"run {int(name)}" if name.isdigit() else name for name in named)
+    return tuple(dict.fromkeys(each.label for each in sets))
+
+
+Opener = Callable[[Sequence[str | Path], ImageDataRecipe, Progress], ImageData]
+
+OPENERS: Mapping[str, Opener] = MappingProxyType({"runs": _open_runs})
+"""What opens files of each kind: all images of them, with all channels and all scalars they have."""

@@ -28,6 +28,7 @@ from calowatch.cli import (
     monitor,
     prepare,
     simulate,
+    simulate_gsoc,
 )
 from calowatch.cli import map as own_maps
 from calowatch.core.errors import InputError
@@ -71,6 +72,7 @@ app.command("mask")(mask.mask)
 app.command("graph")(graph.graph)
 app.add_typer(own_maps.app, name="map")
 app.add_typer(simulate.app, name="simulate")
+simulate.app.command("gsoc")(simulate_gsoc.gsoc)
 app.command("convert")(convert.convert)
 app.command("explore")(explore.explore)
 app.command("export")(export.export)

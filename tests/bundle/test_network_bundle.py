@@ -158,7 +158,7 @@ def test_loading_draws_nothing_from_the_callers_random_numbers(bundle):
 
 
 def test_wiring_that_changes_leaves_a_graph_network_as_it_is(ho_parts, ho_windows, tmp_path, monkeypatch):
-    import calowatch.models.geometry as geometry
+    from calowatch.models import geometry
 
     windows = ho_windows(n=1)
     parts = ho_parts("graphstad-cnn-ae-fnn", ("dc",))

@@ -1,0 +1,211 @@
+"""The calibration of a bundle: fixed beforehand on healthy validation windows, by the path that scores later."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+
+from calowatch.bundle.expecting import Counts, WindowModel, Windows, load_window_model
+from calowatch.bundle.manifest import MANIFEST, hashes, read_manifest
+from calowatch.core.errors import FormatError, InputError
+from calowatch.core.files import atomic_directory, write_json
+from calowatch.data.dataset import channel_places, open_dataset
+from calowatch.detect.calibration import RATES, Calibration, Misfit, Thresholds, binomial_evidence, pooled
+
+__all__ = ["FIGURES", "DatasetWindows", "calibrate", "finish_bundle", "load_calibration"]
+
+Floats = npt.NDArray[np.floating[Any]]
+Figure = Callable[[Counts, Counts, Floats], Floats]
+"""Counts and events of windows and the expected p to scores [window, channel], higher more abnormal."""
+
+FIGURES: Mapping[str, Figure] = {"binomial": binomial_evidence}
+"""What is calibrated besides the source's score."""
+
+_TEXT = "calibration.json"
+_ARRAYS = "calibration.npz"
+
+
+class DatasetWindows:
+    """Windows of one side of a prepared data set as they were counted, to be gone through as often as needed.
+
+    Parameters
+    ----------
+    folder
+        The data set.
+    side
+        train, validation or test.
+    channel
+        Channel numbers wanted, in the order wanted; all must be in the data set.
+    at_most
+        Take that many windows, evenly spread over the side.
+    at_once
+        Windows in a piece.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        side: str,
+        channel: npt.NDArray[np.int64],
+        at_most: int | None = None,
+        at_once: int = 32,
+    ) -> None:
+        self._data = open_dataset(folder)
+        self._windows = self._data.windows.of(self._data.check_side(side))
+        if missing := len(set(channel.tolist()) - set(self._data.preparation.channel.tolist())):
+            raise InputError(
+                folder, "all channels of the model", f"{missing} fewer", "prepare data of its subdetectors"
+            )
+        n = len(self._windows)
+        count = n if at_most is None else min(at_most, n)
+        self._chosen = np.unique(np.linspace(0, n - 1, count).round().astype(np.int64)) if n else np.arange(0)
+        self._channel, self._at_once = channel, at_once
+
+    def __len__(self) -> int:
+        """Return the number of windows."""
+        return len(self._chosen)
+
+    def __iter__(self) -> Iterator[tuple[Counts, Counts]]:
+        """Yield counts [window, time, channel] and events [window, time]."""
+        runs = self._windows.run[self._chosen]
+        for run in np.unique(runs).tolist():
+            cached = self._data.run(run)
+            columns = channel_places(cached.channel, self._channel)
+            mine = self._chosen[runs == run]
+            for first in range(0, len(mine), self._at_once):
+                rows = self._windows.rows[mine[first : first + self._at_once]]
+                counts = np.asarray(cached.counts)[rows.ravel()][:, columns]
+                yield counts.reshape(*rows.shape, -1), np.asarray(cached.n_events)[rows]
+
+
+def calibrate(
+    model: WindowModel,
+    windows: Windows,
+    figures: Mapping[str, Figure] = FIGURES,
+    rates: tuple[float, ...] = RATES,
+) -> Calibration:
+    """Return what healthy windows say of a model. Keeps 4 bytes per channel-window and figure until it is done.
+
+    Parameters
+    ----------
+    model
+        Any model.
+    windows
+        Healthy ones that it was not trained on.
+    figures
+        What to set thresholds for, besides the source's score.
+    rates
+        False alarms per healthy channel-window to set thresholds for.
+
+    Raises
+    ------
+    InputError
+        When there is no window.
+    """
+    misfit, n_windows = Misfit(model.channel), 0
+    scores: dict[str, list[Floats]] = {name: [] for name in ("source_score", *figures)}
+    for counts, n_events in windows:
+        found = model.predict_windows(counts, n_events)
+        for name, figure in figures.items():
+            scores[name].append(figure(counts, n_events, found.p).astype(np.float32))
+        if found.source_score is not None:
+            scores["source_score"].append(found.source_score)
+        misfit.add(counts, n_events, found.p)
+        n_windows += len(counts)
+    if not n_windows:
+        raise InputError(
+            "calibration", "healthy validation windows", "none", "give the data set a validation side"
+        )
+    thresholds = {name: Thresholds.of(pooled(parts), rates) for name, parts in scores.items() if parts}
+    return Calibration(thresholds, model.channel, misfit.sigma(), n_windows)
+
+
+def finish_bundle(folder: Path | str, windows: Windows) -> Calibration:
+    """Calibrate the model of a bundle and write that beside it: the last step of training.
+
+    Parameters
+    ----------
+    folder
+        A bundle of any kind that expects occupancy; replaced as a whole or not at all.
+    windows
+        Healthy validation windows, such as `DatasetWindows`.
+
+    Raises
+    ------
+    InputError
+        When there is no such bundle, or no window.
+    """
+    folder = Path(folder)
+    calibration = calibrate(load_window_model(folder), windows)
+    manifest = read_manifest(folder)
+    with atomic_directory(folder, marker=MANIFEST) as scratch:
+        shutil.copytree(folder, scratch, dirs_exist_ok=True)
+        _save(scratch, calibration)
+        named = {**manifest["sha256"], **{name: hashes(scratch)[name] for name in (_TEXT, _ARRAYS)}}
+        write_json(scratch / MANIFEST, {**manifest, "sha256": named})
+    return calibration
+
+
+def _save(folder: Path, calibration: Calibration) -> None:
+    figures = {
+        name: {
+            "samples": found.samples,
+            "thresholds": [
+                {"rate": rate, "threshold": value if above else None, "samples_above": above}
+                for rate, value, above in zip(found.rates, found.values, found.above, strict=True)
+            ],
+        }
+        for name, found in calibration.thresholds.items()
+    }
+    write_json(folder / _TEXT, {"n_windows": calibration.n_windows, "figures": figures})
+    with (folder / _ARRAYS).open("wb") as stream:
+        np.savez(stream, channel=calibration.channel, sigma=calibration.sigma)
+
+
+def load_calibration(folder: Path | str, manifest: Mapping[str, Any] | None = None) -> Calibration | None:
+    """Return the calibration of a bundle, None where it has none.
+
+    Parameters
+    ----------
+    folder
+        A bundle whose files have been checked.
+    manifest
+        Its manifest, where it has been read already.
+
+    Raises
+    ------
+    FormatError
+        When it is damaged.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder) if manifest is None else manifest
+    if _TEXT not in manifest["sha256"]:
+        return None
+    try:
+        told = json.loads((folder / _TEXT).read_text(encoding="utf-8"))
+        figures = {name: _thresholds(entry) for name, entry in told["figures"].items()}
+        with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+            channel, sigma = arrays["channel"], arrays["sigma"]
+        n_windows = int(told["n_windows"])
+    except (OSError, BadZipFile, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise FormatError(
+            folder / _TEXT, "a calibration", f"a damaged one ({error})", "calibrate anew"
+        ) from error
+    if sigma.shape != channel.shape or not (np.isfinite(sigma) & (sigma > 0)).all():
+        raise FormatError(folder / _ARRAYS, "a positive sigma per channel", "other numbers", "calibrate anew")
+    return Calibration(figures, channel, sigma, n_windows)
+
+
+def _thresholds(entry: Mapping[str, Any]) -> Thresholds:
+    rows = entry["thresholds"]
+    return Thresholds(
+        tuple(float(row["rate"]) for row in rows),
+        tuple(float("nan") if row["threshold"] is None else float(row["threshold"]) for row in rows),
+        int(entry["samples"]),
+        tuple(int(row["samples_above"]) for row in rows),
+    )

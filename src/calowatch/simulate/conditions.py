@@ -39,6 +39,9 @@ class ConditionsSettings:
     levels, low_share
         Replace those of the profile: mean events per lumisection, of which one is chosen at each prescale step, and
         the share of lumisections with few events.
+    step_ls, ring_jump
+        Replace those of the profile: lumisections between prescale steps (shortest, longest), and the most by which
+        one moves a ring.
     """
 
     shape: str | Path = "levelled"
@@ -46,6 +49,8 @@ class ConditionsSettings:
     csv_run: int | None = None
     levels: tuple[float, ...] | None = None
     low_share: float | None = None
+    step_ls: tuple[int, int] | None = None
+    ring_jump: float | None = None
 
     def __post_init__(self) -> None:
         if not self.pileup >= 0 or not np.isfinite(self.pileup):
@@ -54,6 +59,20 @@ class ConditionsSettings:
             raise InputError("low_share", "a share from 0 to 1", f"{self.low_share}", "give such as 0.01")
         if self.levels is not None and (not self.levels or min(self.levels) <= 0):
             raise InputError("levels", "mean events above zero", f"{self.levels}", "give such as 1000")
+        if self.step_ls is not None and not 1 <= self.step_ls[0] <= self.step_ls[1]:
+            raise InputError(
+                "step_ls", "a shortest and a longest stretch", f"{self.step_ls}", "such as 100, 400"
+            )
+        if self.ring_jump is not None and not 0 <= self.ring_jump < 1:
+            raise InputError(
+                "ring_jump", "a share from 0 to below 1", f"{self.ring_jump}", "give such as 0.05"
+            )
+
+    def changed(self, profile: OccupancyProfile) -> OccupancyProfile:
+        """Return a profile with the prescale steps of these settings."""
+        given = {"step_ls": self.step_ls, "ring_jump": self.ring_jump}
+        update = {name: value for name, value in given.items() if value is not None}
+        return profile.model_copy(update={"events": profile.events.model_copy(update=update)})
 
 
 @dataclass(frozen=True, eq=False)

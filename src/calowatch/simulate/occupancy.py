@@ -5,7 +5,7 @@ channel's own probability.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ from calowatch.core.provenance import provenance
 from calowatch.core.schema import make_occupancy
 from calowatch.detector.segmentation import SUBDETS
 from calowatch.detector.table import channel_table
+from calowatch.simulate.ageing import Ageing
 from calowatch.simulate.conditions import SHAPES, ConditionsSettings, draw_conditions
 from calowatch.simulate.faults import Fault
 from calowatch.simulate.profile import load_profile
 from calowatch.simulate.response import ResponseModel
 from calowatch.simulate.truth import Truth, describe, place_faults
 
-__all__ = ["DETECTOR_SEED", "OccupancySettings", "occupancy"]
+__all__ = ["DETECTOR_SEED", "OccupancySettings", "draw_truth", "occupancy"]
 
 DETECTOR_SEED = 2017
 """The detector that every run shares unless another is asked for."""
@@ -61,6 +62,8 @@ class OccupancySettings:
         Of the frozen responses of the channels.
     profile
         Name or TOML file of the numbers of a healthy detector.
+    ageing
+        How the detector has changed since; by default it is as it was.
     """
 
     era: str = "run3"
@@ -73,6 +76,7 @@ class OccupancySettings:
     seed: int = 0
     detector_seed: int = DETECTOR_SEED
     profile: str | Path = "occupancy-v1"
+    ageing: Ageing | None = None
 
     def __post_init__(self) -> None:
         for subdet in self.subdets:
@@ -117,7 +121,7 @@ def occupancy(
     ((3, 21456), 2, 188)
     """
     settings = settings or OccupancySettings()
-    seeds = np.random.SeedSequence([settings.seed, settings.run]).spawn(5)
+    seeds = _seeds(settings)
     truth = _truth(settings, seeds[:3])
     counts = _healthy_counts(truth, seeds[3], progress)
     _apply_faults(counts, truth, np.random.default_rng(seeds[4]))
@@ -130,8 +134,24 @@ def occupancy(
     return data, truth
 
 
+def draw_truth(settings: OccupancySettings) -> Truth:
+    """Return the truth of the run that `occupancy` would draw, without drawing its counts.
+
+    Examples
+    --------
+    >>> draw_truth(OccupancySettings(n_ls=3, subdets=("HE",))).p(0, 1).shape
+    (1, 6768)
+    """
+    return _truth(settings, _seeds(settings)[:3])
+
+
+def _seeds(settings: OccupancySettings) -> list[np.random.SeedSequence]:
+    """Return the seeds of conditions, rings, faults' bursts, counts, and counts where faults act."""
+    return np.random.SeedSequence([settings.seed, settings.run]).spawn(5)
+
+
 def _truth(settings: OccupancySettings, seeds: Sequence[np.random.SeedSequence]) -> Truth:
-    profile = load_profile(settings.profile)
+    profile = settings.conditions.changed(load_profile(settings.profile))
     whole = channel_table(settings.era)
     of_conditions, of_rings, of_faults = seeds
     conditions = draw_conditions(
@@ -139,6 +159,8 @@ def _truth(settings: OccupancySettings, seeds: Sequence[np.random.SeedSequence])
     )
     generators = (np.random.default_rng(settings.detector_seed), np.random.default_rng(of_rings))
     response = ResponseModel.draw(whole, settings.era, profile, conditions, generators)
+    if settings.ageing is not None:
+        response = replace(response, own=response.own * np.exp(settings.ageing.log_factors(whole)))
     chosen = whole["subdet"].isin(settings.subdets).to_numpy(bool)
     table = whole[chosen].reset_index(drop=True)
     response = response.select(chosen)

@@ -79,7 +79,52 @@ CLASSIFIERS: Mapping[str, ClassifierEntry] = MappingProxyType(
             "moe_vit:MoEViT",
             "moe_vit:MoEViTOptions",
             summary="vision transformer with mixtures of experts; router dense, top-k, expert-choice or soft",
-            paper="arXiv 1701.06538, 2308.00951",
+            paper="arXiv 2101.03961, 2106.05974, 2202.09368, 2308.00951",
+            attention=True,
+        ),
+        "cnn": ClassifierEntry(
+            "image_cnn:ImageCNN", "image_cnn:ImageCNNOptions", summary="plain convolutional network"
+        ),
+        "egamma-two-branch": ClassifierEntry(
+            "egamma_cnn:TwoBranchCNN",
+            "egamma_cnn:NoOptions",
+            summary="the source's network with a branch per channel, 12,992 parameters",
+        ),
+        "egamma-two-channel": ClassifierEntry(
+            "egamma_cnn:TwoChannelCNN",
+            "egamma_cnn:NoOptions",
+            summary="the source's network on both channels, without its two bugs",
+        ),
+        "egamma-vit": ClassifierEntry(
+            "vit:ViT",
+            "vit:ViTOptions",
+            MappingProxyType(
+                {"patch": (2, 2), "dim": 64, "layers": 2, "heads": 2, "mlp": 128, "head": (512, 256)}
+            ),
+            summary="the source's vision transformer for crops",
+            attention=True,
+        ),
+        "jets-three-input": ClassifierEntry(
+            "jets_cnn:JetsCNN",
+            "egamma_cnn:NoOptions",
+            summary="the source's network on image, pt and m0, 22,798 parameters",
+            scalars=True,
+        ),
+        "resnet15": ClassifierEntry(
+            "resnet15:ResNet15",
+            "resnet15:ResNet15Options",
+            summary="residual network without normalisation; stride 1 for crops, 2 for jets",
+            paper="arXiv 1807.11916, 1902.08276",
+        ),
+        "convnet": ClassifierEntry(
+            "convnet:ConvNet",
+            "convnet:ConvNetOptions",
+            summary="ours: residual stages over pixels, their logarithms and places; stem 2 for crops, 5 for jets",
+        ),
+        "point-transformer": ClassifierEntry(
+            "point_transformer:PointTransformer",
+            "point_transformer:PointTransformerOptions",
+            summary="ours: transformer over the brightest pixels",
             attention=True,
         ),
     }

@@ -69,15 +69,13 @@ class ImagePreparation:
         """Write ``preparation.json`` and ``preparation.npz`` into a folder."""
         document = {"steps": [step.model_dump(exclude_none=True) for step in self.steps]}
         (folder / _FILE).write_text(json.dumps(document, indent=1) + "\n")
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{number}_{name}": values
             for number, learned in enumerate(self.learned)
             for name, values in learned.items()
         }
         with (folder / _ARRAYS).open("wb") as stream:
-            np.savez_compressed(
-                stream, scalar_mean=self.scalar_mean, scalar_std=self.scalar_std, **arrays
-            )
+            np.savez_compressed(stream, scalar_mean=self.scalar_mean, scalar_std=self.scalar_std, **arrays)
 
 
 def load_preparation(folder: Path) -> ImagePreparation:
@@ -100,7 +98,10 @@ def load_preparation(folder: Path) -> ImagePreparation:
         return ImagePreparation(steps, learned, held["scalar_mean"], held["scalar_std"])
     except (OSError, ValueError, LookupError, TypeError, BadZipFile, ValidationError) as error:
         raise FormatError(
-            folder / _FILE, "the preparation of a classifier", str(error).splitlines()[0], "copy the bundle again"
+            folder / _FILE,
+            "the preparation of a classifier",
+            str(error).splitlines()[0],
+            "copy the bundle again",
         ) from error
 
 
@@ -164,7 +165,10 @@ def _not_negative(seen: _Seen) -> Learned:
     for _, x in seen.pieces():
         if (x < 0).any():
             raise InputError(
-                "steps", "values of zero or more before this step", "negative ones", "put it first, or use signed_log"
+                "steps",
+                "values of zero or more before this step",
+                "negative ones",
+                "put it first, or use signed_log",
             )
     return {}
 
@@ -213,7 +217,8 @@ def _unit_ring(x: Images, _: Learned) -> None:
 
 def _deviating(seen: _Seen) -> Learned:
     """Return 0 for cells to be masked, 1 for others: [channel, row, column]."""
-    count, classes = {}, {}
+    count: dict[int, int] = {}
+    classes: dict[int, Any] = {}
     for labels, x in seen.pieces():
         for label in np.unique(labels).tolist():
             mine = x[labels == label]

@@ -71,15 +71,16 @@ def _pick_scalars(data: ImageData, names: Sequence[str]) -> ImageData:
     for name in names:
         if name not in data.scalar_names:
             known = ", ".join(data.scalar_names) or "none: these images have no numbers beside them"
-            raise InputError(f"scalar {name!r}", f"one of {known}", "none such", nearest(name, data.scalar_names))
+            raise InputError(
+                f"scalar {name!r}", f"one of {known}", "none such", nearest(name, data.scalar_names)
+            )
     at = [data.scalar_names.index(name) for name in names]
     return replace(data, scalars=data.scalars[:, at], scalar_names=tuple(names))
 
 
 def _open_runs(sources: Sequence[str | Path], recipe: ImageDataRecipe, progress: Progress) -> ImageData:
     sets = [
-        read_images(path, progress=progress)
-        for path in progress.track(_files(sources), "checking images")
+        read_images(path, progress=progress) for path in progress.track(_files(sources), "checking images")
     ]
     classes = _classes(sets, recipe.classes)
     unknown = sorted({each.label for each in sets} - set(classes))
@@ -112,7 +113,9 @@ def _files(sources: Sequence[str | Path]) -> list[Path]:
         if not found:
             raise InputError(source, "an npy file of images, or a folder of them", "none", "check the path")
         files += found
-    twice = {path.resolve() for path in files if [other.resolve() for other in files].count(path.resolve()) > 1}
+    twice = {
+        path.resolve() for path in files if [other.resolve() for other in files].count(path.resolve()) > 1
+    }
     if twice:
         names = ", ".join(sorted(path.name for path in twice))
         raise InputError("files", "each file once", f"{names} twice", "leave out one of them")

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from calowatch.core.errors import InputError
 from calowatch.core.recipe import SIDES
 from calowatch.core.training import ImageSplit
 from calowatch.data.images import ImageData, image_hashes
 
-__all__ = ["ImageSides", "SplitProof", "blocks_of", "deal_images", "prove_apart"]
+__all__ = ["ImageSides", "SplitProof", "blocks_of", "deal_images", "files_of", "prove_apart"]
 
 Ints = npt.NDArray[np.int64]
 NO_SIDE = -1
@@ -45,7 +46,9 @@ class ImageSides:
         rows: Ints = getattr(self, side)
         if not len(rows):
             held = ", ".join(name for name in SIDES if len(getattr(self, name)))
-            raise InputError(f"side {side}", "images", "none: the split gave it no share", f"choose among {held}")
+            raise InputError(
+                f"side {side}", "images", "none: the split gave it no share", f"choose among {held}"
+            )
         return rows
 
 
@@ -80,6 +83,12 @@ class SplitProof:
         return asdict(self)
 
 
+def files_of(data: ImageData) -> Ints:
+    """Return the number of each image's file, in the order of the files."""
+    found: Ints = pd.factorize(data.table["source"])[0].astype(np.int64)
+    return found
+
+
 def blocks_of(data: ImageData, split: ImageSplit) -> Ints:
     """Return the block of each image, numbered over all files; -1 for images of a guard.
 
@@ -92,7 +101,7 @@ def blocks_of(data: ImageData, split: ImageSplit) -> Ints:
         With length 0, for files that tell no blocks.
     """
     table, known = data.table, bool((data.table["block"] >= 0).all())
-    source = table["source"].astype("category").cat.codes.to_numpy(np.int64)
+    source = files_of(data)
     if not known and not split.length:
         raise InputError(
             "split.length", "a number of images: the files tell no blocks", "0", "set length, such as 500"
@@ -129,7 +138,7 @@ def deal_images(data: ImageData, split: ImageSplit, seed: int) -> ImageSides:
         side = _deal(np.arange(len(data)), strata, split, rng)
     else:
         by_file = split.by == "files"
-        groups = data.table["source"].astype("category").cat.codes.to_numpy(np.int64) if by_file else blocks_of(data, split)
+        groups = files_of(data) if by_file else blocks_of(data, split)
         side = _deal_groups(groups, data.labels, split, rng)
     return ImageSides(*(np.flatnonzero(side == number) for number in range(len(SIDES))))
 
@@ -178,7 +187,9 @@ def _at_least_one(ends: npt.NDArray[np.int_], wanted: npt.NDArray[np.bool_]) -> 
     return np.cumsum(counts)
 
 
-def prove_apart(data: ImageData, sides: ImageSides, split: ImageSplit, *, contents: bool = False) -> SplitProof:
+def prove_apart(
+    data: ImageData, sides: ImageSides, split: ImageSplit, *, contents: bool = False
+) -> SplitProof:
     """Count what is on which side, and what is on two: from the rows dealt, whatever dealt them.
 
     Parameters
@@ -201,7 +212,9 @@ def prove_apart(data: ImageData, sides: ImageSides, split: ImageSplit, *, conten
         {side: len(found) for side, found in blocks.items()},
         len(data) - len(np.unique(dealt)),
         len(dealt) - len(np.unique(dealt)),
-        sum(map(len, blocks.values())) - len(np.unique(np.concatenate(list(blocks.values())))) if blocks else 0,
+        sum(map(len, blocks.values())) - len(np.unique(np.concatenate(list(blocks.values()))))
+        if blocks
+        else 0,
         _equal(data, sides) if contents else None,
     )
 

@@ -255,7 +255,10 @@ def pick_channels(data: ImageData, names: Sequence[str] | None) -> ImageData:
     for name in names:
         if name not in data.channels:
             raise UnknownNameError(
-                f"channel {name!r}", f"one of {', '.join(data.channels)}", "none such", nearest(name, data.channels)
+                f"channel {name!r}",
+                f"one of {', '.join(data.channels)}",
+                "none such",
+                nearest(name, data.channels),
             )
     at = np.array([data.channels.index(name) for name in names], np.int64)
     picked = PickedImages(data.images, np.arange(len(data)), at)
@@ -263,7 +266,7 @@ def pick_channels(data: ImageData, names: Sequence[str] | None) -> ImageData:
 
 
 def image_hashes(data: ImageData, rows: Ints | None = None) -> npt.NDArray[np.uint64]:
-    """Return a 64-bit BLAKE2 hash of each image and of the numbers beside it, shape (rows,): equal for equal content."""
+    """Return a 64-bit BLAKE2 hash of each image with the numbers beside it, shape (rows,): equal for equal content."""
     found = []
     for piece in data.pieces(rows):
         read = data.take(piece)

@@ -121,6 +121,11 @@ CLASSIFIERS: Mapping[str, ClassifierEntry] = MappingProxyType(
             "convnet:ConvNetOptions",
             summary="ours: residual stages over pixels, their logarithms and places; stem 2 for crops, 5 for jets",
         ),
+        "runs-net": ClassifierEntry(
+            "runs_net:RunsNet",
+            "runs_net:RunsNetOptions",
+            summary="ours for run against run: a weight per cell, each cell standardised by itself",
+        ),
         "point-transformer": ClassifierEntry(
             "point_transformer:PointTransformer",
             "point_transformer:PointTransformerOptions",

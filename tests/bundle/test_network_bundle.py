@@ -19,7 +19,6 @@ from calowatch.models.api import MODELS
 from calowatch.models.loss import window_error
 
 EXTRA = {"runs": [{"run": 1}], "provenance": {}}
-SOME = ("cnn-ae-lstm", "rescnn-vae-fnn", "graphstad-cnn-ae-gru", "depthvit", "binomial", "binomial-response")
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,19 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from calowatch.bundle.expecting import Counts, WindowModel, Windows, load_window_model
-from calowatch.bundle.manifest import MANIFEST, hashes, read_manifest
+from calowatch.bundle.manifest import MANIFEST, hashes, read_arrays, read_manifest
 from calowatch.core.errors import FormatError, InputError
 from calowatch.core.files import atomic_directory, write_json
 from calowatch.data.dataset import channel_places, open_dataset
 from calowatch.detect.calibration import RATES, Calibration, Misfit, Thresholds, binomial_evidence, pooled
+from calowatch.detect.mixture import log_mixture, log_ratio_stack, window_sums
 
 __all__ = ["FIGURES", "DatasetWindows", "calibrate", "finish_bundle", "load_calibration"]
 
@@ -23,8 +24,14 @@ Floats = npt.NDArray[np.floating[Any]]
 Figure = Callable[[Counts, Counts, Floats], Floats]
 """Counts and events of windows and the expected p to scores [window, channel], higher more abnormal."""
 
-FIGURES: Mapping[str, Figure] = {"binomial": binomial_evidence}
-"""What is calibrated besides the source's score."""
+
+def _mixture(counts: Counts, n_events: Counts, p: Floats) -> Floats:
+    return log_mixture(log_ratio_stack(window_sums(counts, n_events, p)))
+
+
+FIGURES: Mapping[str, Figure] = MappingProxyType({"binomial": binomial_evidence, "mixture": _mixture})
+"""What is calibrated besides the source's score: abs(signed evidence), and ln of the likelihood ratio mixed over
+factors."""
 
 _TEXT = "calibration.json"
 _ARRAYS = "calibration.npz"
@@ -189,10 +196,10 @@ def load_calibration(folder: Path | str, manifest: Mapping[str, Any] | None = No
     try:
         told = json.loads((folder / _TEXT).read_text(encoding="utf-8"))
         figures = {name: _thresholds(entry) for name, entry in told["figures"].items()}
-        with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
-            channel, sigma = arrays["channel"], arrays["sigma"]
+        arrays = read_arrays(folder / _ARRAYS)
+        channel, sigma = arrays["channel"], arrays["sigma"]
         n_windows = int(told["n_windows"])
-    except (OSError, BadZipFile, LookupError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise FormatError(
             folder / _TEXT, "a calibration", f"a damaged one ({error})", "calibrate anew"
         ) from error

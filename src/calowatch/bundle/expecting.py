@@ -147,7 +147,15 @@ class NetworkWindows:
         return p, error
 
 
-def training_sigma(model: NetworkWindows, windows: Windows) -> npt.NDArray[np.float64]:
+class HasError(Protocol):
+    """A model whose error has the unit of its score."""
+
+    def window_error(self, counts: Counts, n_events: Counts) -> Floats:
+        """Return the mean absolute error of windows, [window, channel], not divided by sigma."""
+        ...
+
+
+def training_sigma(model: HasError, windows: Windows) -> npt.NDArray[np.float64]:
     """Return the standard deviation over windows of each channel's window error, shape (channel,).
 
     Parameters
@@ -193,11 +201,20 @@ def load_window_model(folder: Path | str, runtime: Runtime = "torch") -> WindowM
         When the segmentation it was made for is not the one of this program.
     """
     kind = bundle_kind(folder)
-    if kind == "network":
-        # Loads torch, which baselines do without.
-        from calowatch.bundle.running import network_windows  # noqa: PLC0415
+    if kind in ("ring", "reference", "pca", "ewma"):
+        # Needs this module's classes.
+        from calowatch.bundle.baseline import baseline_windows  # noqa: PLC0415
 
-        return network_windows(folder)
-    raise FormatError(
-        folder, "a bundle that expects occupancy", f"one of kind {kind!r}", "choose another bundle"
-    )
+        return baseline_windows(folder, kind)
+    if kind != "network":
+        raise FormatError(
+            folder, "a bundle that expects occupancy", f"one of kind {kind!r}", "choose another bundle"
+        )
+    if runtime == "onnx":
+        from calowatch.bundle.exported import exported_windows  # noqa: PLC0415
+
+        return exported_windows(folder)
+    # Loads torch, which the others do without.
+    from calowatch.bundle.running import network_windows  # noqa: PLC0415
+
+    return network_windows(folder)

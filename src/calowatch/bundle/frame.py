@@ -1,17 +1,16 @@
 """What stands around a network: channels, grid, preparation, and how its answer becomes p. No torch in here."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, cast
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from calowatch.bundle.manifest import read_arrays
 from calowatch.core.errors import FormatError
 from calowatch.data.preparation import Preparation, Prepared, load_preparation
 from calowatch.detector.grids import cell_index, find_layout, in_layout
@@ -186,8 +185,7 @@ def load_frame(folder: Path, manifest: Mapping[str, Any]) -> NetworkFrame:
     """
     preparation = load_preparation(folder)
     try:
-        with np.load(folder / FRAME_FILE, allow_pickle=False) as arrays:
-            sigma = np.asarray(arrays["score_sigma"], np.float64)
+        sigma = np.asarray(read_arrays(folder / FRAME_FILE)["score_sigma"], np.float64)
         predicts, window = str(manifest["predicts"]), int(manifest["window"])
         frame = NetworkFrame(
             str(manifest["model"]),
@@ -199,7 +197,7 @@ def load_frame(folder: Path, manifest: Mapping[str, Any]) -> NetworkFrame:
             preparation,
             sigma,
         )
-    except (OSError, BadZipFile, LookupError, ValueError, TypeError, json.JSONDecodeError) as error:
+    except (LookupError, ValueError, TypeError) as error:
         raise FormatError(folder, "a whole bundle", f"a damaged one ({error})", "train it anew") from error
     n = len(preparation.channel)
     fits = predicts in ("occupancy", "logit") and window > 0 and n > 0 and sigma.shape == (n,)

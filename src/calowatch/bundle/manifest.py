@@ -4,13 +4,17 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
 
 from calowatch.core.errors import ConflictError, FormatError
 from calowatch.core.files import file_hash
 from calowatch.detector.segmentation import check_era
 from calowatch.detector.table import segmentation_hash
 
-__all__ = ["MANIFEST", "bundle_kind", "hashes", "open_manifest", "read_manifest"]
+__all__ = ["MANIFEST", "bundle_kind", "hashes", "open_manifest", "read_arrays", "read_manifest"]
 
 MANIFEST = "manifest.json"
 
@@ -113,3 +117,19 @@ def hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a folder but the manifest, by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of an npz file.
+
+    Raises
+    ------
+    FormatError
+        When it is none, or holds objects.
+    """
+    try:
+        # A stream of our own, since numpy leaves its open where a file turns out to be no archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, EOFError, BadZipFile, ValueError, TypeError, AttributeError) as error:
+        raise FormatError(path, "arrays (npz)", f"a damaged file ({error})", _AGAIN) from error

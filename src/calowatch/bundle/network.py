@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from calowatch.bundle.frame import NetworkFrame, load_frame
-from calowatch.bundle.manifest import MANIFEST, hashes, open_manifest
+from calowatch.bundle.manifest import MANIFEST, hashes, open_manifest, read_arrays
 from calowatch.core.errors import FormatError, InputError
 from calowatch.core.files import atomic_directory, write_json
 from calowatch.data.preparation import Preparation
@@ -228,7 +227,7 @@ def load_network(folder: Path | str) -> NetworkBundle:
         with torch.random.fork_rng(devices=[]):
             network = build(request, Geometry(mask, edges))
         network.load_state_dict(weights)
-    except (OSError, BadZipFile, SafetensorError, LookupError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError, RuntimeError) as error:
         raise FormatError(
             folder, f"the weights of {frame.name}", f"others or damaged ones ({error})", "train it anew"
         ) from error
@@ -265,8 +264,7 @@ def _save_edges(path: Path, edges: npt.NDArray[np.int64]) -> None:
 
 def _load_edges(path: Path) -> npt.NDArray[np.int64]:
     """Return both directions of each pair, sorted, as `calowatch.detector.graph` gives them."""
-    with np.load(path, allow_pickle=False) as arrays:
-        once = arrays["pairs"].astype(np.int64)
+    once = read_arrays(path)["pairs"].astype(np.int64)
     both = np.concatenate([once, once[::-1]], axis=1)
     found: npt.NDArray[np.int64] = both[:, np.lexsort((both[1], both[0]))]
     return found

@@ -8,6 +8,8 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
+import xarray as xr
 
 from calowatch.core.errors import ConflictError, FormatError
 from calowatch.core.files import atomic_directory, file_hash
@@ -42,6 +44,15 @@ class ReferenceBundle:
     def era(self) -> str:
         """Era of the channels."""
         return str(self.manifest["era"])
+
+    @property
+    def channel(self) -> npt.NDArray[np.int64]:
+        """Channel numbers that it knows."""
+        return self.reference.channel_
+
+    def expect(self, occupancy: xr.Dataset) -> tuple[xr.Dataset, list[str]]:
+        """Return the expectation for a run of channels that it knows, and what a user must read beside it: nothing."""
+        return self.reference.predict(occupancy), []
 
 
 def save_reference(folder: Path, reference: Reference, manifest: Mapping[str, Any]) -> dict[str, Any]:

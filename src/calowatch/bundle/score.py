@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from calowatch.bundle.reference import ReferenceBundle
+from calowatch.bundle.runs import RunBundle
 from calowatch.core.errors import ConflictError
 from calowatch.core.schema import events_known
 from calowatch.detect.evidence import evidence
@@ -41,7 +41,7 @@ class Scores:
 
 def score(
     occupancy: xr.Dataset,
-    bundle: ReferenceBundle | None = None,
+    bundle: RunBundle | None = None,
     *,
     min_events: int = MIN_EVENTS,
     window: int = 5,
@@ -53,8 +53,8 @@ def score(
     occupancy
         The run.
     bundle
-        What was learned from healthy runs; without it, or where the run's events are unknown, each channel is
-        compared with its ring.
+        Reference, network or baseline, see `calowatch.bundle.runs.load_bundle`; without it, or where the run's events
+        are unknown, or for channels that it does not know, each channel is compared with its ring.
     min_events
         Fewer events than this in a lumisection: no verdict.
     window
@@ -89,11 +89,11 @@ def score(
     )
 
 
-def _missing_subdets(occupancy: xr.Dataset, bundle: ReferenceBundle | None) -> list[str]:
+def _missing_subdets(occupancy: xr.Dataset, bundle: RunBundle | None) -> list[str]:
     """Return a warning where the run lacks subdetectors of the reference: absent is not healthy."""
     if bundle is None:
         return []
-    known = set(channel_columns(bundle.reference.channel_)["subdet"])
+    known = set(channel_columns(bundle.channel)["subdet"])
     missing = sorted(known - set(occupancy["subdet"].to_numpy().tolist()))
     if not missing:
         return []
@@ -101,10 +101,10 @@ def _missing_subdets(occupancy: xr.Dataset, bundle: ReferenceBundle | None) -> l
     return [f"Nothing of {names} in this run, which the reference knows: out of the run, or dead as a whole."]
 
 
-def _expectation(occupancy: xr.Dataset, bundle: ReferenceBundle | None, warnings: list[str]) -> xr.Dataset:
+def _expectation(occupancy: xr.Dataset, bundle: RunBundle | None, warnings: list[str]) -> xr.Dataset:
     if bundle is None:
         return RingReference().predict(occupancy)
-    learned = np.isin(occupancy["channel"].to_numpy(), bundle.reference.channel_)
+    learned = np.isin(occupancy["channel"].to_numpy(), bundle.channel)
     if not learned.any():
         raise ConflictError(
             occupancy.attrs.get("source", "run"),
@@ -112,12 +112,16 @@ def _expectation(occupancy: xr.Dataset, bundle: ReferenceBundle | None, warnings
             "none of them",
             "fit the reference on the same subdetectors",
         )
+    expectation, notes = bundle.expect(occupancy if learned.all() else occupancy.isel(channel=learned))
+    warnings += notes
     if learned.all():
-        return bundle.reference.predict(occupancy)
-    subdets = sorted(set(occupancy["subdet"].to_numpy()[~learned].tolist()))
-    warnings.append(f"The reference does not know {', '.join(subdets)}: ring-relative evidence there.")
+        return expectation
+    unknown = sorted(set(occupancy["subdet"].to_numpy()[~learned].tolist()))
+    partly = set(occupancy["subdet"].to_numpy()[learned].tolist())
+    names = ", ".join(f"some of {name}" if name in partly else name for name in unknown)
+    warnings.append(f"The reference does not know {names}: ring-relative evidence there.")
     parts = [
-        bundle.reference.predict(occupancy.isel(channel=learned)).drop_dims("ring").drop_vars("ring_of"),
+        expectation.drop_dims("ring", errors="ignore").drop_vars("ring_of", errors="ignore"),
         RingReference().predict(occupancy.isel(channel=~learned)),
     ]
     joined = xr.concat(parts, "channel", data_vars="minimal", combine_attrs="override")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from calowatch.bundle.reference import ReferenceBundle, load_reference
+from calowatch.bundle.runs import RunBundle, load_bundle
 from calowatch.bundle.score import Scores, score
 from calowatch.core.files import check_place, staged_files
 from calowatch.core.progress import SILENT, Progress
@@ -34,6 +34,15 @@ _OWNED = (
     "report.html",
     *(f"maps/*_{name}.png" for name in ("occupancy", "expectation", "evidence", "verdict")),
 )
+
+
+_METHODS = {
+    "ring": "phi ring, no reference",
+    "reference": "per-channel reference",
+    "network": "network",
+    "pca": "principal components over a per-channel reference",
+    "ewma": "per-channel template that follows healthy lumisections (EWMA)",
+}
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,7 @@ def monitor(
     out
         Folder for the results; other files there stay.
     reference
-        Bundle written by ``fit``; without it every channel is compared with its phi ring.
+        Bundle written by ``fit`` or ``train``; without it every channel is compared with its phi ring.
     known
         List of channels already known to be bad (CSV or CMSSW channel status).
     settings
@@ -127,7 +136,7 @@ def monitor(
     """
     settings = settings or MonitorSettings()
     check_place(out)
-    bundle = load_reference(reference) if reference is not None else None
+    bundle = load_bundle(reference) if reference is not None else None
     truth = tuple(asdict(fault) for fault in read_truth(settings.truth)) if settings.truth else None
     listed = read_known(Path(known)) if known is not None else frozenset[int]()
     occupancy = read_source(source, settings.request, progress)
@@ -179,12 +188,12 @@ def _written(
 
 
 def _summary(
-    scores: Scores, bundle: ReferenceBundle | None, n_known: int, settings: MonitorSettings
+    scores: Scores, bundle: RunBundle | None, n_known: int, settings: MonitorSettings
 ) -> dict[str, Any]:
     occupancy = scores.occupancy
     sections, events = occupancy["ls"].to_numpy(), occupancy["n_events"].to_numpy()
     known_events = bool((events >= 0).all())
-    method = {"ring": "phi ring, no reference", "reference": "per-channel reference"}
+    method = str(scores.expectation.attrs["method"])
     summary: dict[str, Any] = {
         "Run": int(occupancy.attrs["run"]),
         "Era": str(occupancy.attrs["era"]),
@@ -192,7 +201,8 @@ def _summary(
         "Without verdict": f"{int((~scores.usable).sum())} LS below {settings.min_events} events",
         "Events per LS": f"{int(np.median(events))} (median)" if known_events else "unknown",
         "Channels": occupancy.sizes["channel"],
-        "Expectation": method[str(scores.expectation.attrs["method"])],
+        "Expectation": _METHODS[method]
+        + (f" {bundle.manifest['model']}" if bundle and method == "network" else ""),
         "False discovery rate": settings.rate,
         "Known-bad channels": n_known,
     }
@@ -202,7 +212,7 @@ def _summary(
     for name, label in (("pileup", "Pile-up"), ("lumi", "Luminosity")):
         if name in occupancy:
             summary[label] = f"{float(occupancy[name].mean()):.1f} (mean)"
-    if bundle is not None:
+    if bundle is not None and bundle.manifest.get("runs"):
         summary["Reference from runs"] = ", ".join(str(run["run"]) for run in bundle.manifest["runs"])
     summary["warnings"] = list(scores.warnings)
     return summary

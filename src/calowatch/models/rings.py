@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["MAX_RATE", "MIN_RATE", "Rings", "probability", "ring_log_rates", "ring_probability", "rings_of"]
+__all__ = [
+    "MAX_RATE",
+    "MIN_RATE",
+    "Rings",
+    "probability",
+    "ring_log_rates",
+    "ring_probability",
+    "rings_of",
+    "window_log_rates",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -207,25 +216,67 @@ def ring_log_rates(
     -------
     Shape (ls, ring).
     """
+    return _log_rates(counts, trials, (log_response, rings), _BLOCK, apart=False)
+
+
+def window_log_rates(
+    counts: npt.NDArray[np.integer[Any]],
+    trials: Floats,
+    log_response: Floats,
+    rings: Rings,
+) -> Floats:
+    """Return ln(rate) of every ring in every lumisection of windows, each window by itself.
+
+    Parameters
+    ----------
+    counts
+        Digis, shape (window, time, channel).
+    trials
+        Events, shape (window, time).
+    log_response, rings
+        As for `ring_log_rates`.
+
+    Returns
+    -------
+    Shape (window, time, ring).
+    """
+    windows, time, n = counts.shape
+    found = _log_rates(counts.reshape(-1, n), trials.ravel(), (log_response, rings), time, apart=True)
+    return found.reshape(windows, time, -1)
+
+
+def _log_rates(
+    counts: npt.NDArray[np.integer[Any]],
+    trials: Floats,
+    channels: tuple[Floats, Rings],
+    block: int,
+    *,
+    apart: bool,
+) -> Floats:
+    """Return ln(rate) (ls, ring); ``apart`` where blocks of lumisections know nothing of each other."""
+    log_response, rings = channels
     usable = np.isfinite(log_response)
     response = np.where(usable, log_response, 0.0)
-    edges = np.arange(0, len(trials), _BLOCK)
+    edges = np.arange(0, len(trials), block)
     block_counts = np.add.reduceat(counts, edges, axis=0, dtype=np.float64)
     block_trials = np.add.reduceat(trials, edges)[:, None] * usable
     kept, block_rates = _kept(block_counts, block_trials, response, rings)
-    block = np.arange(len(trials)) // _BLOCK
+    place = np.arange(len(trials)) // block
     rates, misfit = np.empty((2, len(trials), rings.size))
     for first in range(0, len(trials), _CHUNK):
         part = slice(first, first + _CHUNK)
-        weights = kept[block[part]]
+        weights = kept[place[part]]
         seen, events = counts[part] * weights, trials[part, None] * weights
-        rates[part] = _newton_steps(seen, events, response, rings, block_rates[block[part]], 2)
+        rates[part] = _newton_steps(seen, events, response, rings, block_rates[place[part]], 2)
         misfit[part] = _misfit(seen, events, response, rings, rates[part])
     # A failure that begins or ends within a block, or a burst, shows in single lumisections only.
-    usual = np.maximum(np.median(misfit, axis=0), 1.0)
-    alone = np.flatnonzero((misfit > _MISFIT * usual).any(axis=1))
+    if apart:
+        usual = np.repeat(np.median(misfit.reshape(-1, block, rings.size), axis=1), block, axis=0)
+    else:
+        usual = np.median(misfit, axis=0)
+    alone = np.flatnonzero((misfit > _MISFIT * np.maximum(usual, 1.0)).any(axis=1))
     for first in range(0, len(alone), 8 * _CHUNK):
         rows = alone[first : first + 8 * _CHUNK]
-        weights = kept[block[rows]]
+        weights = kept[place[rows]]
         rates[rows] = _kept(counts[rows] * weights, trials[rows, None] * weights, response, rings)[1]
     return rates

@@ -44,6 +44,7 @@ __all__ = [
     "novelty_scores",
     "penultimate",
     "save_classifier",
+    "softmax",
 ]
 
 KIND = "classifier"
@@ -160,7 +161,8 @@ def class_logits(
     return np.concatenate([-logits / 2, logits / 2], axis=1) if logits.shape[1] == 1 else logits
 
 
-def _softmax(logits: Images, temperature: float) -> Images:
+def softmax(logits: Images, temperature: float) -> Images:
+    """Return probabilities of logits [image, class] divided by a temperature."""
     scaled = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64) / temperature
     weights = np.exp(scaled)
     found: Images = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -197,7 +199,7 @@ def classify(
     InputError
         For images of another shape, or a mode that this bundle or machine does not have.
     """
-    return _softmax(class_logits(bundle, images, scalars, mode, batch), bundle.temperature)
+    return softmax(class_logits(bundle, images, scalars, mode, batch), bundle.temperature)
 
 
 def class_logits_of(
@@ -224,7 +226,7 @@ def classify_data(
     progress: Progress = SILENT,
 ) -> Images:
     """Return class probabilities of some images of a data set, read piece by piece: [image, class]."""
-    return _softmax(class_logits_of(bundle, data, rows, mode, progress), bundle.temperature)
+    return softmax(class_logits_of(bundle, data, rows, mode, progress), bundle.temperature)
 
 
 def penultimate(bundle: ClassifierBundle, images: Images, scalars: Images) -> npt.NDArray[np.float32] | None:

@@ -2,6 +2,8 @@
 
 import typer
 
+from calowatch.cli import evaluate_run
+
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Say what trained things are worth, on data they have not seen.")
@@ -10,3 +12,6 @@ app = typer.Typer(no_args_is_help=True, help="Say what trained things are worth,
 @app.callback()
 def _verbs() -> None:
     """Say what trained things are worth, on data they have not seen."""
+
+
+app.command("run")(evaluate_run.run)

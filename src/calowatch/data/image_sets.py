@@ -15,14 +15,18 @@ from calowatch.core.training import ImageDataRecipe
 from calowatch.data.images import ArrayImages, ImageData, JoinedImages, pick_channels
 from calowatch.io.images import ImageSet, find_images, read_images
 
-__all__ = ["OPENERS", "open_images", "open_others"]
+__all__ = ["OPENERS", "image_files", "open_images", "open_others"]
 
 Ints = npt.NDArray[np.int64]
 NO_CLASS = -1
 
 
 def open_images(
-    sources: Sequence[str | Path], recipe: ImageDataRecipe, progress: Progress = SILENT
+    sources: Sequence[str | Path],
+    recipe: ImageDataRecipe,
+    progress: Progress = SILENT,
+    *,
+    partial: bool = False,
 ) -> ImageData:
     """Open the images that a recipe wants; they are checked now, and read when asked for.
 
@@ -35,6 +39,8 @@ def open_images(
         each, so that neighbours stay neighbours.
     progress
         Takes notes of what the files tell.
+    partial
+        Classes may be without images.
 
     Raises
     ------
@@ -47,7 +53,7 @@ def open_images(
         first = [np.flatnonzero(data.labels == label)[: recipe.at_most] for label in range(len(data.classes))]
         data = data.some(np.sort(np.concatenate(first)))
     missing = [name for label, name in enumerate(data.classes) if not (data.labels == label).any()]
-    if missing:
+    if missing and not partial:
         raise InputError(
             "classes", "images of each", f"none of {', '.join(missing)}", "give the files of all classes"
         )
@@ -80,7 +86,8 @@ def _pick_scalars(data: ImageData, names: Sequence[str]) -> ImageData:
 
 def _open_runs(sources: Sequence[str | Path], recipe: ImageDataRecipe, progress: Progress) -> ImageData:
     sets = [
-        read_images(path, progress=progress) for path in progress.track(_files(sources), "checking images")
+        read_images(path, progress=progress)
+        for path in progress.track(image_files(sources, "runs"), "checking images")
     ]
     classes = _classes(sets, recipe.classes)
     unknown = sorted({each.label for each in sets} - set(classes))
@@ -106,19 +113,26 @@ def _open_runs(sources: Sequence[str | Path], recipe: ImageDataRecipe, progress:
     return ImageData(images, labels, classes, ("occupancy",), none, (), table, ("ieta", "iphi"), "runs")
 
 
-def _files(sources: Sequence[str | Path]) -> list[Path]:
+def image_files(sources: Sequence[str | Path], kind: str) -> list[Path]:
+    """Return the files that sources name, in order: files themselves, or those of a kind directly in a folder.
+
+    Raises
+    ------
+    InputError
+        For a source without files, no sources, or two files of one name, which no table of images could tell apart.
+    """
     files = []
     for source in sources:
-        found = find_images(source)
+        found = _FILES[kind](source)
         if not found:
-            raise InputError(source, "an npy file of images, or a folder of them", "none", "check the path")
+            raise InputError(source, f"files of {kind} images, or a folder of them", "none", "check the path")
         files += found
-    twice = {
-        path.resolve() for path in files if [other.resolve() for other in files].count(path.resolve()) > 1
-    }
+    names = [path.name for path in files]
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        names = ", ".join(sorted(path.name for path in twice))
-        raise InputError("files", "each file once", f"{names} twice", "leave out one of them")
+        raise InputError(
+            "files", "files of different names", f"{', '.join(twice)} twice", "leave out or rename one"
+        )
     if not files:
         raise InputError("files", "image files", "none", "name them in the recipe, or give --data")
     return files
@@ -135,3 +149,6 @@ Opener = Callable[[Sequence[str | Path], ImageDataRecipe, Progress], ImageData]
 
 OPENERS: Mapping[str, Opener] = MappingProxyType({"runs": _open_runs})
 """What opens files of each kind: all images of them, with all channels and all scalars they have."""
+
+_FILES: Mapping[str, Callable[[str | Path], list[Path]]] = MappingProxyType({"runs": find_images})
+"""What finds files of each kind."""

@@ -13,7 +13,15 @@ from calowatch.core.recipe import SIDES
 from calowatch.core.training import ImageSplit
 from calowatch.data.images import ImageData, image_hashes
 
-__all__ = ["ImageSides", "SplitProof", "blocks_of", "deal_images", "files_of", "prove_apart"]
+__all__ = [
+    "ImageSides",
+    "SplitProof",
+    "blocks_of",
+    "deal_images",
+    "files_of",
+    "independent_blocks",
+    "prove_apart",
+]
 
 Ints = npt.NDArray[np.int64]
 NO_SIDE = -1
@@ -113,6 +121,19 @@ def blocks_of(data: ImageData, split: ImageSplit) -> Ints:
         kept = inside < split.length
     _, number = np.unique(source * (int(own.max(initial=0)) + 1) + own, return_inverse=True)
     return np.where(kept, number, NO_SIDE)
+
+
+def independent_blocks(data: ImageData, split: ImageSplit) -> Ints:
+    """Return which images must be drawn together for honest intervals, numbered over all files.
+
+    Of runs, whose neighbours are alike, the files' own blocks where they tell them, else ``length`` neighbours. Of
+    events, drawn one by one, each image alone.
+    """
+    if data.kind == "runs":
+        return blocks_of(
+            data, split.model_copy(update={"length": split.length or ImageSplit().length, "guard": 0})
+        )
+    return np.arange(len(data))
 
 
 def deal_images(data: ImageData, split: ImageSplit, seed: int) -> ImageSides:

@@ -153,7 +153,7 @@ def classification_figures(judged: Judged, *, draws: int = _DRAWS, seed: int = 0
     found |= {name: _number(judged, measure, draws, seed) for name, measure in numbers.items()}
     if judged.probabilities.shape[1] == 2:
         for efficiency in EFFICIENCIES:
-            passing = _share(judged, _passing(efficiency), draws, seed)
+            passing = _share(judged, _passing(efficiency), draws, seed, of=0)
             found[f"rejection_{efficiency}"] = Figure(
                 *map(_inverse, (passing.value, passing.high, passing.low))
             )
@@ -173,13 +173,16 @@ def _number(judged: Judged, measure: Callable[[Judged], float], draws: int, seed
     low, high = bootstrap_blocks(
         lambda rows: measure(judged.some(rows)), judged.blocks, draws=draws, seed=seed
     )
-    return Figure(value, low, high) if low < high else Figure(value)
+    return Figure(value, low, high) if high - low > _LEAST else Figure(value)
 
 
-def _share(judged: Judged, measure: Callable[[Judged], float], draws: int, seed: int) -> Figure:
+def _share(
+    judged: Judged, measure: Callable[[Judged], float], draws: int, seed: int, of: int | None = None
+) -> Figure:
+    """Return a share, of all samples or of those of one class."""
     found = _number(judged, measure, draws, seed)
     if draws and found.value in (0.0, 1.0):
-        trials = len(np.unique(judged.blocks))
+        trials = len(np.unique(judged.blocks if of is None else judged.blocks[judged.labels == of]))
         return Figure(found.value, *clopper_pearson(int(found.value) * trials, trials))
     return found
 

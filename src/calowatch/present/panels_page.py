@@ -1,0 +1,84 @@
+"""A page of tables and plain figures: one HTML file that opens offline, the figures as PNG beside it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from calowatch.present.panels import Panel, panel_figure, write_panel
+from calowatch.present.report import render_page
+
+__all__ = ["Page", "Section", "Table", "write_page"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; the first column names the row.
+
+    Parameters
+    ----------
+    head
+        Names of the columns.
+    rows
+        Cells as they shall be read.
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page.
+
+    Parameters
+    ----------
+    heading, note
+        Words; the note may be empty.
+    tables
+        Shown first.
+    panels
+        Figures by the name of their PNG file, without its ending.
+    """
+
+    heading: str
+    note: str = ""
+    tables: Sequence[Table] = ()
+    panels: Mapping[str, Panel] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page.
+
+    Parameters
+    ----------
+    title, subtitle
+        Words on top.
+    notes
+        What a reader must know beside the numbers.
+    sections
+        In order.
+    provenance
+        How it was made.
+    """
+
+    title: str
+    subtitle: str
+    notes: Sequence[str]
+    sections: Sequence[Section]
+    provenance: Mapping[str, Any]
+
+
+def write_page(folder: Path, name: str, page: Page, *, png: bool = True) -> list[Path]:
+    """Write ``NAME.html`` and a PNG per panel into an existing folder, and return their paths, the page first."""
+    panels = {each: panel for section in page.sections for each, panel in section.panels.items()}
+    context = {
+        "page": page,
+        "figures": {each: json.loads(panel_figure(panel).to_json()) for each, panel in panels.items()},
+        "provenance": json.dumps(page.provenance, indent=1, default=str, ensure_ascii=False),
+    }
+    path = folder / f"{name}.html"
+    path.write_text(render_page("panels", context), encoding="utf-8")
+    return [path, *(write_panel(folder / f"{each}.png", panel) for each, panel in panels.items() if png)]

@@ -1,0 +1,162 @@
+"""The verb ``train`` for images: from files and a recipe to a classifier bundle.
+
+`train_classifier` trains on any `calowatch.data.images.ImageData`, in memory too, and leaves nothing behind: studies
+train many variants with it. `train_images` opens files, trains, judges the side not seen and writes the bundle.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from calowatch.bundle.classifier import ClassifierBundle, classify_data, save_classifier
+from calowatch.bundle.dealt import dealt_rows
+from calowatch.bundle.manifest import MANIFEST
+from calowatch.core.files import check_replaceable, file_hash
+from calowatch.core.provenance import provenance
+from calowatch.core.training import ImageTraining
+from calowatch.data.image_sets import image_files, open_images
+from calowatch.data.image_splits import ImageSides, SplitProof, deal_images, independent_blocks, prove_apart
+from calowatch.data.images import ImageData
+from calowatch.metrics.classification import Figure, Judged, as_json, classification_figures
+from calowatch.train.image_card import card
+from calowatch.train.image_fit import ImageRun, TrainedClassifier, train_classifier
+from calowatch.train.request import TrainRequest, training_folder
+
+__all__ = ["ImageRun", "TrainedClassifier", "TrainedImages", "train_classifier", "train_images"]
+
+_COMPARED_BYTES = 2 * 1024**3
+"""Images larger than this together are not compared one by one across sides: it would take as long as an epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedImages:
+    """What a training of an image classifier gave.
+
+    Parameters
+    ----------
+    folder
+        The bundle.
+    bundle
+        The same, in memory.
+    history
+        One row per epoch; empty for classical models.
+    side
+        Which side was judged: test, or validation where the split has no test side.
+    figures
+        Of that side, with intervals.
+    """
+
+    folder: Path
+    bundle: ClassifierBundle
+    history: pd.DataFrame
+    side: str
+    figures: Mapping[str, Figure]
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What a caller wants to know of it, as JSON takes it."""
+        manifest = self.bundle.manifest
+        return {
+            "bundle": str(self.folder),
+            "model": self.bundle.name,
+            "n_parameters": manifest["n_parameters"],
+            "classes": list(self.bundle.classes),
+            "training": dict(manifest["training"]),
+            "split": manifest["split"],
+            "side": self.side,
+            "figures": as_json(self.figures),
+        }
+
+
+def train_images(recipe: ImageTraining, request: TrainRequest) -> TrainedImages:
+    """Train a classifier of images, judge it on the side it has not seen, and write its bundle.
+
+    Parameters
+    ----------
+    recipe
+        What to learn and how.
+    request
+        Where to, from which files if not the recipe's, and for how long.
+
+    Raises
+    ------
+    InputError
+        For files, splits, networks and options that do not go together.
+    ConflictError
+        When something that is no bundle stands in the way.
+    """
+    check_replaceable(request.out, MANIFEST)
+    recipe = _changed(recipe, request)
+    progress = request.progress
+    files = image_files(request.data or recipe.data.files, recipe.data.kind)
+    data = open_images(files, recipe.data, progress)
+    sides = deal_images(data, recipe.data.split, recipe.seed)
+    size = 4 * len(data) * int(np.prod(data.images.shape[1:]))
+    proof = prove_apart(data, sides, recipe.data.split, contents=size <= _COMPARED_BYTES)
+    place = ImageRun(
+        training_folder(request.out), request.device, request.resume, request.max_steps, progress=progress
+    )
+    trained = train_classifier(recipe, data, place, sides)
+    sources = [
+        _source(path, request.out, data) for path in progress.track(files, "hashing files", len(files))
+    ]
+    bundle = replace(
+        trained.bundle,
+        manifest=_manifest(trained, proof, sources, recipe),
+        dealt=dealt_rows(data, sides, sources),
+        folder=request.out,
+    )
+    side = "test" if len(sides.test) else "validation"
+    figures = _judge(bundle, data, sides, side)
+    found = TrainedImages(request.out, bundle, trained.history, side, figures)
+    save_classifier(request.out, bundle, lambda folder: _besides(folder, found))
+    return found
+
+
+def _changed(recipe: ImageTraining, request: TrainRequest) -> ImageTraining:
+    fit = recipe.fit if request.epochs is None else recipe.fit.model_copy(update={"epochs": request.epochs})
+    seed = recipe.seed if request.seed is None else request.seed
+    return recipe.model_copy(update={"fit": fit, "seed": seed})
+
+
+def _source(path: Path, out: Path, data: ImageData) -> dict[str, Any]:
+    """Return the record of a file; its place is told as seen from the bundle, never from the root of a machine."""
+    return {
+        "name": path.name,
+        "sha256": file_hash(path),
+        "images": int((data.table["source"] == path.name).sum()),
+        "path": Path(os.path.relpath(path.resolve(), out.resolve())).as_posix(),
+    }
+
+
+def _manifest(
+    trained: TrainedClassifier, proof: SplitProof, sources: list[dict[str, Any]], recipe: ImageTraining
+) -> dict[str, Any]:
+    named = [{"name": each["name"], "sha256": each["sha256"]} for each in sources]
+    return {
+        **trained.bundle.manifest,
+        "sources": sources,
+        "split": proof.to_json(),
+        "provenance": provenance("train", sources=named, seed=recipe.seed, options={"task": "images"}),
+    }
+
+
+def _judge(bundle: ClassifierBundle, data: ImageData, sides: ImageSides, side: str) -> dict[str, Figure]:
+    rows = sides.of(side)
+    mine = data.some(rows)
+    p = classify_data(bundle, mine, None, "float32").astype(np.float64)
+    return classification_figures(Judged(mine.labels, p, independent_blocks(mine, bundle.recipe.data.split)))
+
+
+def _besides(folder: Path, found: TrainedImages) -> None:
+    if len(found.history):
+        found.history.to_csv(folder / "metrics.csv", index=False)
+    document = {"side": found.side, "figures": as_json(found.figures)}
+    (folder / "figures.json").write_text(json.dumps(document, indent=1) + "\n")
+    (folder / "card.md").write_text(card(found.bundle, found.side, found.figures), encoding="utf-8")

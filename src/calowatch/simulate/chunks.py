@@ -179,7 +179,7 @@ def _claim(folder: Path, plan: ChunkPlan) -> None:
 
 def _keep(path: Path, arrays: Arrays) -> None:
     with atomic_file(path) as scratch, scratch.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, **dict[str, Any](arrays))
 
 
 def _whole(path: Path) -> bool:

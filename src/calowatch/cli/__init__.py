@@ -28,6 +28,7 @@ from calowatch.cli import (
     monitor,
     prepare,
     simulate,
+    simulate_egamma,
     simulate_gsoc,
 )
 from calowatch.cli import map as own_maps
@@ -73,6 +74,7 @@ app.command("graph")(graph.graph)
 app.add_typer(own_maps.app, name="map")
 app.add_typer(simulate.app, name="simulate")
 simulate.app.command("gsoc")(simulate_gsoc.gsoc)
+simulate.app.command("egamma")(simulate_egamma.egamma)
 app.command("convert")(convert.convert)
 app.command("explore")(explore.explore)
 app.command("export")(export.export)

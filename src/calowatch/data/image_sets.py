@@ -12,7 +12,9 @@ import pandas as pd
 from calowatch.core.errors import InputError, nearest
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.training import ImageDataRecipe
+from calowatch.data.image_sets_egamma import open_egamma
 from calowatch.data.images import ArrayImages, ImageData, JoinedImages, pick_channels
+from calowatch.io.egamma import find_egamma
 from calowatch.io.images import ImageSet, find_images, read_images
 
 __all__ = ["OPENERS", "image_files", "open_images", "open_others"]
@@ -147,8 +149,10 @@ def _classes(sets: Sequence[ImageSet], named: Sequence[str]) -> tuple[str, ...]:
 
 Opener = Callable[[Sequence[str | Path], ImageDataRecipe, Progress], ImageData]
 
-OPENERS: Mapping[str, Opener] = MappingProxyType({"runs": _open_runs})
+OPENERS: Mapping[str, Opener] = MappingProxyType({"runs": _open_runs, "egamma": open_egamma})
 """What opens files of each kind: all images of them, with all channels and all scalars they have."""
 
-_FILES: Mapping[str, Callable[[str | Path], list[Path]]] = MappingProxyType({"runs": find_images})
+_FILES: Mapping[str, Callable[[str | Path], list[Path]]] = MappingProxyType(
+    {"runs": find_images, "egamma": find_egamma}
+)
 """What finds files of each kind."""

@@ -332,7 +332,7 @@ def _block(path: Path, x: h5py.Dataset, first: int) -> Singles:
 
 def _without_zeros(block: Singles) -> _Hits:
     flat = block.reshape(len(block), -1, 2)
-    image, pixel = np.nonzero((flat != 0).any(axis=2))
+    image, pixel = np.nonzero((flat[..., 0] != 0) | (flat[..., 1] != 0))
     first = np.searchsorted(image, np.arange(len(block) + 1))
     return _Hits(first.astype(np.int64), pixel.astype(np.uint16), flat[image, pixel])
 
@@ -368,18 +368,21 @@ class _Tally:
 
     def add(self, block: Singles) -> npt.NDArray[np.bool_]:
         """Count a block, and return which of its images are sound."""
-        finite = np.isfinite(block).all(axis=(1, 2, 3))
-        filled = (block != 0).any(axis=(1, 2, 3))
+        flat = block.reshape(len(block), -1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            finite = np.isfinite(flat.sum(axis=1))
+        nonzero = np.count_nonzero(flat, axis=1)
+        filled = nonzero > 0
         sound = np.asarray(finite & filled, np.bool_)
-        energy, time = block[sound][..., 0], block[sound][..., 1]
+        energy, time = (np.ascontiguousarray(block[sound, ..., channel]) for channel in (0, 1))
         self.images += len(block)
         self.empty += int((finite & ~filled).sum())
         self.broken += int((~finite).sum())
-        self.hits += int((block[sound] != 0).any(axis=3).sum())
-        self.values += int(np.count_nonzero(block[finite]))
+        self.hits += int(np.count_nonzero((energy != 0) | (time != 0)))
+        self.values += int(nonzero[finite].sum())
         if not len(energy):
             return sound
-        self.negative += int((energy < 0).any(axis=(1, 2)).sum())
+        self.negative += int((energy.reshape(len(energy), -1).min(axis=1) < 0).sum())
         largest = energy.reshape(len(energy), -1).argmax(axis=1)
         self.off_seed += int((largest != _SEED * SHAPE[1] + _SEED).sum())
         self.energy = _range(self.energy, energy)

@@ -4,10 +4,12 @@ Images are [image, (energy, time), ieta, iphi], the crystal with most energy at 
 `calowatch.io.egamma` reads them. Angles are in crystals.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["SHOWER_OBSERVABLES", "shower_observables"]
+__all__ = ["SHOWER_OBSERVABLES", "shower_observables", "shower_table"]
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -82,6 +84,15 @@ def shower_observables(images: npt.ArrayLike) -> Singles:
         for first in range(0, max(len(pixels), 1), _AT_ONCE)
     ]
     return np.concatenate(parts)
+
+
+def shower_table(images: npt.NDArray[Any], scalars: npt.NDArray[Any]) -> tuple[tuple[str, ...], Floats]:
+    """Return names and values of the observables [image, observable] as models of tables want them.
+
+    ``scalars`` are not looked at: observables are of the images as they were read.
+    """
+    assert len(scalars) == len(images)
+    return SHOWER_OBSERVABLES, shower_observables(images).astype(np.float64)
 
 
 def _over(part: Floats, whole: Floats) -> Floats:

@@ -44,7 +44,12 @@ def ring_means(images: npt.NDArray[Any], scalars: npt.NDArray[Any]) -> Table:
     return names, images.mean(axis=3, dtype=np.float64).reshape(n, -1)
 
 
-OBSERVABLES: Mapping[str, str] = MappingProxyType({"rings": "calowatch.models.classical:ring_means"})
+OBSERVABLES: Mapping[str, str] = MappingProxyType(
+    {
+        "rings": "calowatch.models.classical:ring_means",
+        "showers": "calowatch.metrics.showers:shower_table",
+    }
+)
 """Sets of observables by name: ``"module:function"`` from images and scalars to names and values [image, feature]."""
 
 

@@ -5,8 +5,8 @@ modules: parametrised showers, not data.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +49,7 @@ class EgammaSettings:
     eta_max
         Pseudorapidity is flat up to this, but that images must lie within the barrel (up to 1.2).
     charge
-        Electrons only, as the published mean image tells, or both charges in equal parts.
+        ``minus``: electrons only, as the published mean image tells; ``both`` charges in equal parts.
     vertex_spread
         Of the vertex along the beam, in cm.
     empty_share
@@ -60,7 +60,7 @@ class EgammaSettings:
 
     pt: float = 50.0
     eta_max: float = 1.4
-    charge: Literal["minus", "both"] = "minus"
+    charge: str = "minus"
     vertex_spread: float = 5.0
     empty_share: float = 0.0012
     tracker: Tracker = field(default_factory=Tracker)
@@ -74,7 +74,14 @@ class EgammaSettings:
                 "--eta-max", "above 0, up to 1.479 (the barrel)", f"{self.eta_max:g}", "give 1.4"
             )
         if min(self.tracker.material, self.tracker.field) < 0:
-            raise InputError("tracker", "material and field of 0 or more", "less", "give 1 and 3.8")
+            raise InputError("--material, --field", "0 or more", "less", "give 1 and 3.8")
+
+        if self.charge not in ("minus", "both"):
+            raise InputError("--charge", "minus or both", self.charge, "leave it out for minus")
+
+    def without_empty(self) -> "EgammaSettings":
+        """Return the same without empty images."""
+        return replace(self, empty_share=0.0)
 
     def document(self) -> dict[str, Any]:
         """Return all numbers, ready for JSON."""

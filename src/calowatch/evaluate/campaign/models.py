@@ -1,0 +1,225 @@
+"""Who is judged: bundles, baselines fitted on the campaign's training runs, and the truth itself as the bound."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from calowatch.bundle.baseline import BaselineWindows, save_baseline, save_sigma
+from calowatch.bundle.expecting import WindowModel, load_window_model, training_sigma
+from calowatch.bundle.manifest import MANIFEST, bundle_kind, hashes, read_manifest
+from calowatch.bundle.reference import save_reference
+from calowatch.core.errors import InputError
+from calowatch.core.files import file_hash, write_json
+from calowatch.core.progress import SILENT, Progress
+from calowatch.core.provenance import provenance
+from calowatch.evaluate.campaign.data import CampaignData
+from calowatch.models.baselines import Ewma, Template, run_windows
+from calowatch.models.pca import Pca
+from calowatch.models.reference import Reference
+from calowatch.simulate.occupancy import occupancy
+
+__all__ = ["TRUTH", "Contestant", "Predicted", "contestants", "fit_baselines", "predict", "training_runs"]
+
+Floats = npt.NDArray[np.floating[Any]]
+
+TRUTH = "true p"
+"""The name of the bound: the same statistics, and the likelihood ratio that knows all, at the simulator's own p."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One model of the campaign.
+
+    Parameters
+    ----------
+    name
+        What tables call it.
+    kind
+        ``network``, a baseline's name, or ``truth``.
+    folder
+        Its bundle.
+    n_parameters, training_seconds
+        Of its manifest; None where it does not tell.
+    digest
+        Of the bundle: results of another one are not taken for its own.
+    """
+
+    name: str
+    kind: str
+    folder: Path | None
+    n_parameters: int | None = None
+    training_seconds: float | None = None
+    digest: str = ""
+    manifest: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def slug(self) -> str:
+        """The name for files."""
+        return "".join(c if c.isalnum() or c in "-_." else "-" for c in self.name)
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """What a model says of windows, in the campaign's channels: p [window, time, channel] and source's score, if any."""
+
+    p: Floats
+    source: Floats | None
+    seconds: float
+
+
+def contestants(bundles: Sequence[Path]) -> tuple[Contestant, ...]:
+    """Return bundles as contestants; those of the same model are told apart by their folders.
+
+    Raises
+    ------
+    FormatError
+        When a folder is no bundle.
+    InputError
+        When one is given twice.
+    """
+    found = list[Contestant]()
+    for folder in bundles:
+        manifest = read_manifest(folder)
+        name = str(manifest.get("name") or Path(folder).resolve().name)
+        if any(name == other.name for other in found):
+            raise InputError(folder, "bundles of different names", f"two called {name}", "rename a folder")
+        found.append(_contestant(name, Path(folder), manifest))
+    return tuple(found)
+
+
+def _contestant(name: str, folder: Path, manifest: Mapping[str, Any]) -> Contestant:
+    training = manifest.get("training")
+    seconds = training.get("seconds") if isinstance(training, Mapping) else manifest.get("seconds")
+    size = manifest.get("n_parameters")
+    return Contestant(
+        name,
+        bundle_kind(folder),
+        folder,
+        int(size) if size is not None else None,
+        float(seconds) if seconds is not None else None,
+        file_hash(folder / MANIFEST)[:12],
+        manifest,
+    )
+
+
+def training_runs(data: CampaignData) -> list[xr.Dataset]:
+    """Return the runs that models learn from, cut at the last lumisection of training."""
+    runs = data.pools["training"].runs
+    return [occupancy(run)[0].isel(ls=slice(0, data.campaign.train_ls)) for run in runs]
+
+
+def fit_baselines(data: CampaignData, folder: Path, progress: Progress = SILENT) -> tuple[Contestant, ...]:
+    """Fit the campaign's baselines on its training runs, each as a bundle in ``folder``, unless they are there."""
+    wanted = data.campaign.baselines
+    missing = [name for name in wanted if not (folder / name / MANIFEST).is_file()]
+    if missing:
+        runs = training_runs(data)
+        for name in progress.track(missing, "fitting baselines"):
+            _fit(name, runs, folder / name, data)
+    return tuple(_contestant(name, folder / name, read_manifest(folder / name)) for name in wanted)
+
+
+def _fit(name: str, runs: list[xr.Dataset], folder: Path, data: CampaignData) -> None:
+    began = time.perf_counter()
+    window, era = data.campaign.window, data.campaign.era
+    reference = Reference().fit(runs)
+    template = Template(era, reference.channel_, reference.log_response_)
+    if name == "ring":
+        baseline: Template | Pca | Ewma = template.with_response(np.zeros(len(reference.channel_)))
+    elif name == "reference":
+        baseline = template
+    else:
+        baseline = Pca.fit(runs, window) if name == "pca" else Ewma.fit(runs, window)
+    model = BaselineWindows(name, baseline, window)
+    model = model.with_sigma(training_sigma(model, (run_windows(run, window) for run in runs)))
+    record = provenance(
+        "evaluate campaign", seed=data.campaign.seed, options={"campaign": data.campaign.name}
+    )
+    content = {
+        "runs": [{"run": int(run.attrs["run"])} for run in runs],
+        "training": {"seconds": time.perf_counter() - began},
+        "provenance": record,
+    }
+    if name == "reference":
+        save_reference(folder, reference, {"era": era, **content})
+        _add_sigma(folder, model)
+    else:
+        save_baseline(folder, model, content)
+
+
+def _add_sigma(folder: Path, model: BaselineWindows) -> None:
+    """Give a reference's bundle the sigma of the source's score, which its own format does not know."""
+    assert model.score_sigma is not None
+    save_sigma(folder, model.score_sigma)
+    manifest = read_manifest(folder)
+    write_json(folder / MANIFEST, {**manifest, "n_parameters": model.n_parameters, "sha256": hashes(folder)})
+
+
+@lru_cache(maxsize=1)
+def _loaded(folder: Path) -> WindowModel:
+    return load_window_model(folder)
+
+
+def _positions(model: WindowModel, data: CampaignData) -> npt.NDArray[np.int64]:
+    """Return the campaign's column of each of the model's channels."""
+    column = {int(number): i for i, number in enumerate(data.table["channel"])}
+    found = np.array([column.get(int(number), -1) for number in model.channel], dtype=np.int64)
+    if (found < 0).any() or len(found) != len(column):
+        raise InputError(
+            model.name,
+            f"the {len(column)} channels of {', '.join(data.campaign.subdets)} that the campaign judges",
+            f"{len(found)} channels, {int((found < 0).sum())} of them others",
+            f"train it on layout {data.campaign.layout}",
+        )
+    return found
+
+
+def predict(
+    who: Contestant, data: CampaignData, counts: npt.NDArray[Any], n_events: npt.NDArray[np.int64]
+) -> Predicted:
+    """Return what a contestant (not the truth) expects of windows.
+
+    Raises
+    ------
+    InputError
+        When it does not answer for the campaign's channels, or sees windows of another length.
+    """
+    assert who.folder is not None
+    model = _loaded(who.folder)
+    columns = _positions(model, data)
+    windows, length, n = counts.shape
+    if model.window not in (1, length):
+        expected = f"windows of {length} lumisections, or of one"
+        raise InputError(who.name, expected, f"windows of {model.window}", "train it with this window")
+    began = time.perf_counter()
+    given = np.ascontiguousarray(counts[:, :, columns], dtype=np.int32)
+    shape = (windows * length, 1) if model.window == 1 else (windows, length)
+    found = model.predict_windows(given.reshape(*shape, n), n_events.reshape(shape))
+    seconds = time.perf_counter() - began
+    back = np.argsort(columns)
+    p = found.p.reshape(windows, length, n)[:, :, back]
+    source = found.source_score
+    if source is not None:
+        source = source.reshape(windows, -1, n).mean(axis=1)[:, back]
+    return Predicted(p, source, seconds)
+
+
+def card(who: Contestant) -> dict[str, Any]:
+    """Return what the result says of a contestant, ready for JSON."""
+    kept = {key: who.manifest[key] for key in ("model", "layout", "window", "runs") if key in who.manifest}
+    return {
+        "name": who.name,
+        "kind": who.kind,
+        "n_parameters": who.n_parameters,
+        "training_seconds": who.training_seconds,
+        "bundle": who.digest,
+        **json.loads(json.dumps(kept, default=str)),
+    }

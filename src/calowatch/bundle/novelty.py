@@ -48,7 +48,7 @@ class Cloud:
     rest: Floats
 
     def distance(self, values: npt.NDArray[Any]) -> Floats:
-        """Return the squared distance to the nearest class, per value: [sample]; about 1 for samples like these."""
+        """Return the squared distance to the nearest class, per value: [sample]; about 1 on the training side."""
         found = []
         for mean in self.means:
             away = np.asarray(values, np.float64) - mean

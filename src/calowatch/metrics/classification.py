@@ -255,7 +255,7 @@ def _thinned(x: Floats, y: Floats, points: int) -> Ints:
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Return what to divide logits by so that probabilities are calibrated (arXiv 1706.04599), between 0.05 and 20.
+    """Return what to divide logits by so that probabilities are calibrated (arXiv 1706.04599), between 0.001 and 1000.
 
     Targets are not 0 and 1 but what one more sample of each kind would leave (Platt 1999, Advances in Large Margin
     Classifiers, 61), so that classes that separate perfectly do not make probabilities of 0 and 1.
@@ -278,7 +278,7 @@ def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     def loss(log_temperature: float) -> float:
         return float(-(target * log_softmax(scores / np.exp(log_temperature), axis=1)).sum() / n)
 
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
+    found = minimize_scalar(loss, bounds=(np.log(1e-3), np.log(1e3)), method="bounded")
     return float(np.exp(found.x))
 
 

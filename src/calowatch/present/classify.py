@@ -210,7 +210,12 @@ def _course(given: ClassifyReport) -> dict[str, Panel]:
         share = (part["errors"] / part["images"]).to_numpy(np.float64)
         series.append(
             Series(
-                part["position"].to_numpy(np.float64), share, source, colour, "both", mark=MARKERS[number % 5]
+                part["position"].to_numpy(np.float64),
+                share,
+                source,
+                colour,
+                "points",
+                mark=MARKERS[number % 5],
             )
         )
     top = max(float((given.course["errors"] / given.course["images"]).max()) * 1.15, 0.01)

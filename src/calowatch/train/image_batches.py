@@ -14,6 +14,7 @@ from calowatch.core.progress import SILENT, Progress
 from calowatch.data.image_preparation import ImagePreparation
 from calowatch.data.images import ImageData
 from calowatch.data.torch_datasets import Samples, batch_of
+from calowatch.train.resumable import seed_of
 
 __all__ = ["KEPT_AT_MOST", "ImageBatches", "NearShuffle", "image_loader"]
 
@@ -29,15 +30,17 @@ _MIRRORS = MappingProxyType({"runs": (63, 70), "egamma": (30, 30), "jets": (124,
 
 @dataclass(frozen=True, eq=False)
 class _Mirrors:
-    """Half of the images of a batch, drawn anew each time, mirrored in rows, in columns, or both."""
+    """Half of the images of a batch mirrored in rows, in columns, or both; which ones, the batch itself fixes."""
 
     rows: Tensor | None
     columns: Tensor | None
 
-    def draw(self, x: Tensor) -> Tensor:
+    def draw(self, x: Tensor, at: Tensor) -> Tensor:
+        # Seeded by what is in the batch: the same for one order of images, whatever was drawn before.
+        draw = torch.Generator().manual_seed(seed_of(*at[:8].tolist()))
         for dim, order in ((2, self.rows), (3, self.columns)):
             if order is not None:
-                chosen = (torch.rand(len(x)) < 0.5)[:, None, None, None]
+                chosen = (torch.rand(len(x), generator=draw) < 0.5)[:, None, None, None]
                 x = torch.where(chosen, x.index_select(dim, order), x)
         return x
 
@@ -105,7 +108,7 @@ class ImageBatches(Dataset[Item]):
     def _batch(self, items: Sequence[int]) -> Item:
         at = torch.as_tensor(items)
         x = self._x[at] if self.kept else self._prepared(at.numpy())
-        return (x if self._mirrors is None else self._mirrors.draw(x)), self.scalars[at], self.y[at]
+        return (x if self._mirrors is None else self._mirrors.draw(x, at)), self.scalars[at], self.y[at]
 
 
 class NearShuffle(Sampler[int]):
@@ -117,28 +120,32 @@ class NearShuffle(Sampler[int]):
     ----------
     length
         Of the data.
-    generator
-        Of the order.
+    seed
+        Of all epochs' orders.
     stretch, together
         Images in a stretch, stretches shuffled together.
     """
 
-    def __init__(
-        self, length: int, generator: torch.Generator, stretch: int = 64, together: int = 128
-    ) -> None:
-        self._length, self._generator, self._stretch, self._together = length, generator, stretch, together
+    def __init__(self, length: int, seed: int, stretch: int = 64, together: int = 128) -> None:
+        self._length, self._seed, self._stretch, self._together = length, seed, stretch, together
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the order of another epoch; Lightning calls this."""
+        self._epoch = epoch
 
     def __len__(self) -> int:
         """Return the number of images."""
         return self._length
 
     def __iter__(self) -> Iterator[int]:
-        """Yield every position once, in another order each time."""
-        starts = torch.randperm(-(-self._length // self._stretch), generator=self._generator) * self._stretch
+        """Yield every position once."""
+        draw = torch.Generator().manual_seed(seed_of(self._seed, self._epoch))
+        starts = torch.randperm(-(-self._length // self._stretch), generator=draw) * self._stretch
         for group in torch.split(starts, self._together):
             inside = (group[:, None] + torch.arange(self._stretch)).ravel()
             inside = inside[inside < self._length]
-            yield from inside[torch.randperm(len(inside), generator=self._generator)].tolist()
+            yield from inside[torch.randperm(len(inside), generator=draw)].tolist()
 
 
 def image_loader(
@@ -157,13 +164,12 @@ def image_loader(
     seed
         Of the order.
     """
-    generator = torch.Generator().manual_seed(seed)
-    near = NearShuffle(len(batches), generator) if shuffle and not batches.kept else None
+    near = NearShuffle(len(batches), seed) if shuffle and not batches.kept else None
     return DataLoader(
         batches,
         batch_size=size,
         shuffle=shuffle and near is None,
         sampler=near,
         collate_fn=batch_of,
-        generator=generator,
+        generator=torch.Generator().manual_seed(seed),
     )

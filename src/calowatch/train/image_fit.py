@@ -57,6 +57,8 @@ class ImageRun:
         Go on where a training in ``folder`` was broken off.
     max_steps
         Stop after so many optimiser steps.
+    identity
+        What has to be equal to go on, see `calowatch.train.trainer.TrainingPlace`.
     novelty
         Also learn what the classifier's own images look like.
     progress
@@ -67,6 +69,7 @@ class ImageRun:
     device: str = "auto"
     resume: bool = False
     max_steps: int | None = None
+    identity: Mapping[str, Any] | None = None
     novelty: bool = True
     progress: Progress = SILENT
 
@@ -197,6 +200,7 @@ def _fit_network(
         "best_value": found.best_value,
         "seconds": found.seconds,
         "device": found.device,
+        "primary": found.primary,
     }
     return module.network.eval().cpu(), found.history, told
 
@@ -204,11 +208,10 @@ def _fit_network(
 def _train(
     module: ImageModule, loaders: Loaders, recipe: ImageTraining, run: ImageRun, folder: Path
 ) -> Training:
-    place = TrainingPlace(folder, run.resume, run.device, recipe.seed, run.progress, run.max_steps)
-    found = run_training(module, loaders, recipe.fit, place)
-    kept = torch.load(found.checkpoint, weights_only=True, map_location="cpu")
-    module.load_state_dict(kept["state_dict"])
-    return found
+    place = TrainingPlace(
+        folder, run.resume, run.device, recipe.seed, run.progress, run.max_steps, run.identity
+    )
+    return run_training(module, loaders, recipe.fit, place)
 
 
 def _class_weights(labels: Ints, classes: int) -> torch.Tensor:

@@ -6,6 +6,7 @@ train many variants with it. `train_images` opens files, trains, judges the side
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from calowatch.data.images import ImageData
 from calowatch.metrics.classification import Figure, Judged, as_json, classification_figures
 from calowatch.train.image_card import card
 from calowatch.train.image_fit import ImageRun, TrainedClassifier, train_classifier
+from calowatch.train.place import CURVES, METRICS, drop_checkpoints
 from calowatch.train.request import TrainRequest, training_folder
 
 __all__ = ["ImageRun", "TrainedClassifier", "TrainedImages", "train_classifier", "train_images"]
@@ -99,13 +101,10 @@ def train_images(recipe: ImageTraining, request: TrainRequest) -> TrainedImages:
     sides = deal_images(data, recipe.data.split, recipe.seed)
     size = 4 * len(data) * int(np.prod(data.images.shape[1:]))
     proof = prove_apart(data, sides, recipe.data.split, contents=size <= _COMPARED_BYTES)
-    place = ImageRun(
-        training_folder(request.out), request.device, request.resume, request.max_steps, progress=progress
-    )
-    trained = train_classifier(recipe, data, place, sides)
     sources = [
         _source(path, request.out, data) for path in progress.track(files, "hashing files", len(files))
     ]
+    trained = train_classifier(recipe, data, _place(recipe, request, sources), sides)
     bundle = replace(
         trained.bundle,
         manifest=_manifest(trained, proof, sources, recipe),
@@ -115,8 +114,25 @@ def train_images(recipe: ImageTraining, request: TrainRequest) -> TrainedImages:
     side = "test" if len(sides.test) else "validation"
     figures = _judge(bundle, data, sides, side)
     found = TrainedImages(request.out, bundle, trained.history, side, figures)
-    save_classifier(request.out, bundle, lambda folder: _besides(folder, found))
+    if trained.training.get("primary", True):
+        save_classifier(request.out, bundle, lambda folder: _besides(folder, found))
+        drop_checkpoints(training_folder(request.out))
     return found
+
+
+def _place(recipe: ImageTraining, request: TrainRequest, sources: list[dict[str, Any]]) -> ImageRun:
+    identity = {
+        "recipe": recipe.model_dump(mode="json"),
+        "files": [each["sha256"] for each in sources],
+    }
+    return ImageRun(
+        training_folder(request.out),
+        request.device,
+        request.resume,
+        request.max_steps,
+        identity,
+        progress=request.progress,
+    )
 
 
 def _changed(recipe: ImageTraining, request: TrainRequest) -> ImageTraining:
@@ -156,7 +172,8 @@ def _judge(bundle: ClassifierBundle, data: ImageData, sides: ImageSides, side: s
 
 def _besides(folder: Path, found: TrainedImages) -> None:
     if len(found.history):
-        found.history.to_csv(folder / "metrics.csv", index=False)
+        found.history.to_csv(folder / METRICS, index=False)
+        shutil.copyfile(training_folder(found.folder) / CURVES, folder / CURVES)
     document = {"side": found.side, "figures": as_json(found.figures)}
     (folder / "figures.json").write_text(json.dumps(document, indent=1) + "\n")
     (folder / "card.md").write_text(card(found.bundle, found.side, found.figures), encoding="utf-8")

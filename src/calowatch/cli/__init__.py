@@ -15,6 +15,7 @@ import typer
 
 from calowatch import __version__
 from calowatch.cli import (
+    compare,
     convert,
     demo,
     detector,
@@ -79,6 +80,7 @@ app.command("convert")(convert.convert)
 app.command("explore")(explore.explore)
 app.command("export")(export.export)
 app.add_typer(evaluate.app, name="evaluate")
+app.command("compare")(compare.compare)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)
 app.command("demo")(demo.demo)

@@ -14,12 +14,12 @@ from calowatch.present.explore_colours import MARKERS, series_colours
 from calowatch.present.panels import Panel, Series
 from calowatch.present.panels_page import Page, Section, Table
 
-__all__ = ["ClassifyReport", "Strangers", "classify_page", "figure_text"]
+__all__ = ["FIGURE_NAMES", "ClassifyReport", "Strangers", "classify_page", "figure_text"]
 
 Floats = npt.NDArray[np.float64]
 
 _MOST_ERRORS = 200
-_NAMES = {
+FIGURE_NAMES = {
     "accuracy": "accuracy",
     "roc_auc": "ROC-AUC",
     "pr_auc": "PR-AUC",
@@ -313,7 +313,9 @@ def _strange_section(given: Strangers) -> Section:
 
 def classify_page(given: ClassifyReport) -> Page:
     """Return the page of a judged classifier."""
-    figures = [[_NAMES.get(name, name), figure_text(name, each)] for name, each in given.figures.items()]
+    figures = [
+        [FIGURE_NAMES.get(name, name), figure_text(name, each)] for name, each in given.figures.items()
+    ]
     confusion = [
         [name, *(f"{count:,}" for count in row)]
         for name, row in zip(given.classes, given.confusion.tolist(), strict=True)

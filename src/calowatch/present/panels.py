@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from calowatch.present.figures import AXIS, LAYOUT
 from calowatch.present.maps import STYLE
@@ -79,6 +80,8 @@ class Panel:
         Vertical lines: where, and what to call it.
     square
         Both axes of one length.
+    whole
+        x counts something: ticks at whole numbers only.
     """
 
     title: str
@@ -92,6 +95,7 @@ class Panel:
     ticks: Sequence[str] = ()
     lines: Sequence[tuple[float, str]] = ()
     square: bool = False
+    whole: bool = False
 
 
 def _draw(axes: Axes, each: Series) -> None:
@@ -135,6 +139,8 @@ def write_panel(path: Path, panel: Panel) -> Path:
         axes.set_yscale("log" if panel.y_log else "linear")
         if panel.ticks:
             axes.set_xticks(range(len(panel.ticks)), list(panel.ticks))
+        if panel.whole:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if panel.x_ends:
             axes.set_xlim(*panel.x_ends)
         if panel.y_ends:
@@ -142,7 +148,7 @@ def write_panel(path: Path, panel: Panel) -> Path:
         axes.grid(color="#e6e6e6", lw=0.8)
         axes.set_axisbelow(True)
         if any(each.label for each in panel.series):
-            axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=11)
+            axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=11, handlelength=2.8)
         figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 4})
     return path
 
@@ -182,6 +188,9 @@ def panel_figure(panel: Panel) -> go.Figure:
     figure.update_yaxes(AXIS, title_text=panel.y, zeroline=False, **_axis(panel.y_log, panel.y_ends))
     if panel.ticks:
         figure.update_xaxes(tickvals=list(range(len(panel.ticks))), ticktext=list(panel.ticks))
+    if panel.whole:
+        last = max(float(np.max(each.x)) for each in panel.series)
+        figure.update_xaxes(dtick=max(1, round(last / 10)))
     legend = any(each.label for each in panel.series)
     return figure.update_layout(
         LAYOUT,

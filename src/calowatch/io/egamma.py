@@ -331,7 +331,7 @@ def _block(path: Path, x: h5py.Dataset, first: int) -> Singles:
 
 
 def _without_zeros(block: Singles) -> _Hits:
-    flat = block.reshape(len(block), -1, 2)
+    flat = block.reshape(len(block), SHAPE[0] * SHAPE[1], 2)
     image, pixel = np.nonzero((flat[..., 0] != 0) | (flat[..., 1] != 0))
     first = np.searchsorted(image, np.arange(len(block) + 1))
     return _Hits(first.astype(np.int64), pixel.astype(np.uint16), flat[image, pixel])

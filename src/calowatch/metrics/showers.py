@@ -121,7 +121,7 @@ def _observables(pixels: Floats) -> Singles:
 
 def _sums(energy: Floats, whole: Floats) -> dict[str, Floats]:
     seed, nine, many = (_box(energy, reach).sum(axis=(1, 2)) for reach in (0, 1, 2))
-    ordered = np.partition(_box(energy, 3).reshape(len(energy), -1), -2, axis=1)
+    ordered = np.partition(_box(energy, 3).reshape(len(energy), 49), -2, axis=1)
     return {
         "e1": seed,
         "e9": nine,
@@ -183,7 +183,7 @@ def _sides(energy: Floats, whole: Floats) -> dict[str, Floats]:
 def _outside(energy: Floats, whole: Floats) -> dict[str, Floats]:
     others = energy.copy()
     _box(others, 2)[...] = 0.0
-    flat = others.reshape(len(energy), -1)
+    flat = others.reshape(len(energy), 32 * 32)
     largest = flat.argmax(axis=1)
     height = np.take_along_axis(flat, largest[:, None], axis=1)[:, 0]
     seed = energy[:, _SEED, _SEED]

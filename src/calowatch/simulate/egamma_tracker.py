@@ -153,9 +153,10 @@ def _radiate(particles: Particles, depth: Floats, softest: float, rng: np.random
         at = np.flatnonzero(number > turn)
         share = np.exp(-reach[at] * rng.random(at.size))
         kept = rng.random(at.size) < 1.0 - share + 0.75 * share**2
+        # An earlier photon may have left too little for one above the threshold: what is softer stays.
+        kept &= share * energy[at] > softest
         at, share = at[kept], share[kept]
-        emitted = replace(particles.some(at), energy=share * energy[at], charge=np.zeros(at.size))
-        photons.append(emitted.some(emitted.energy > softest))
+        photons.append(replace(particles.some(at), energy=share * energy[at], charge=np.zeros(at.size)))
         energy[at] -= share * energy[at]
     photons[0] = replace(particles, energy=energy)
     return _joined(photons)

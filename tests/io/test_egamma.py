@@ -1,0 +1,171 @@
+"""Files of electron and photon images: what is written comes back, and whatever is odd is told with its count."""
+
+import h5py
+import numpy as np
+import pytest
+
+from calowatch.core.errors import CountsError, FormatError, InputError
+from calowatch.core.progress import SilentProgress
+from calowatch.io import egamma
+from calowatch.io.egamma import EgammaHeader, find_egamma, looks_like_egamma, read_egamma, write_egamma
+
+
+def images(n, seed=0, hits=50):
+    rng = np.random.default_rng(seed)
+    x = np.zeros((n, 32 * 32, 2), np.float32)
+    for image in x:
+        at = rng.choice(1024, hits, replace=False)
+        image[at] = np.stack([rng.uniform(0.001, 0.1, hits), rng.normal(0, 0.5, hits)], axis=1)
+    x = x.reshape(n, 32, 32, 2)
+    x[:, 15, 15] = 1.0, 0.01
+    return x
+
+
+def published(path, x, label=1.0, y=None):
+    """As the published files are: plain, no attributes, no truth."""
+    with h5py.File(path, "w") as file:
+        file["X"] = x
+        file["y"] = np.full(len(x), label, np.float32) if y is None else y
+    return path
+
+
+def test_published_files_are_read_as_they_are(tmp_path):
+    x = [images(1100, seed=1), images(30, seed=2)]
+    files = [
+        published(tmp_path / f"{name}.hdf5", part, label)
+        for name, part, label in (("e", x[0], 1), ("p", x[1], 0))
+    ]
+    progress = SilentProgress()
+    found = read_egamma(files, progress)
+    assert found.shape == (1130, 2, 32, 32)
+    assert progress.notes == []
+    assert found.labels.tolist() == [1] * 1100 + [0] * 30
+    rows = np.array([1129, 0, 700, 700, 3])
+    expected = np.concatenate(x)[rows].transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(found.read(rows), expected)
+    assert found.read(np.empty(0, int)).shape == (0, 2, 32, 32)
+    assert found.table.loc[1129, ["source", "position", "block"]].tolist() == ["p.hdf5", 29, -1]
+
+
+def test_what_is_written_comes_back(tmp_path):
+    x = images(70)
+    truth = {"eta": np.linspace(-1, 1, 70, dtype=np.float32), "chunk": np.repeat([4, 5], 35)}
+    parts = [(x[:35], {k: v[:35] for k, v in truth.items()}), (x[35:], {k: v[35:] for k, v in truth.items()})]
+    write_egamma(tmp_path / "a.hdf5", EgammaHeader(1, 70, {"seed": 3}), iter(parts))
+    found = read_egamma([tmp_path / "a.hdf5"])
+    np.testing.assert_array_equal(found.read(np.arange(70)), x.transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(found.table["eta"], truth["eta"])
+    assert found.table["block"].tolist() == truth["chunk"].tolist()
+    assert "chunk" not in found.table
+
+
+@pytest.mark.parametrize("n", [30, 80])
+def test_a_file_is_whole_or_not_there(tmp_path, n):
+    with pytest.raises(ValueError, match=r"images instead|do not fit"):
+        write_egamma(tmp_path / "a.hdf5", EgammaHeader(1, n, {}), iter([(images(40), {})]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_odd_images_are_counted(tmp_path):
+    x = images(200)
+    x[3] = x[7] = 0
+    x[11, 2, 2, 0] = np.nan
+    x[13, 2, 2, 1] = np.inf
+    x[15:25, 1, 1, 0] = -0.01
+    x[30:35, 20, 20, 0] = 1.2
+    progress = SilentProgress()
+    found = read_egamma([published(tmp_path / "a.hdf5", x)], progress)
+    report = found.reports[0]
+    assert (report.images, report.empty, report.broken, report.negative, report.off_seed) == (
+        200,
+        2,
+        2,
+        10,
+        5,
+    )
+    assert len(found) == 196
+    assert not {3, 7, 11, 13} & set(found.table["position"])
+    assert np.isfinite(found.read(np.arange(196))).all()
+    told = "\n".join(progress.notes)
+    for words in ("2 empty images", "2 images with NaN", "10 images with negative", "5 images whose largest"):
+        assert words in told
+
+
+def test_smear_along_rows_is_told(tmp_path):
+    x = images(50)
+    x[:, 11:14, 15, 0] += 0.3
+    progress = SilentProgress()
+    read_egamma([published(tmp_path / "a.hdf5", x)], progress)
+    assert "axes may be swapped" in progress.notes[-1]
+    read_egamma([published(tmp_path / "b.hdf5", x.transpose(0, 2, 1, 3))], progress)
+    assert len(progress.notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (images(4).transpose(0, 3, 1, 2), r"\(0, 2, 3, 1\)"),
+        (images(4).transpose(0, 1, 3, 2), r"\(0, 1, 3, 2\)"),
+        (images(4).transpose(1, 2, 3, 0), r"\(3, 0, 1, 2\)"),
+        (images(4)[:, :31], r"shape \(4, 31, 32, 2\)"),
+        (images(4)[..., 0], r"shape \(4, 32, 32\)"),
+        (images(4).astype(int), "int64 values"),
+    ],
+)
+def test_other_shapes_are_refused_with_the_way_out(tmp_path, x, words):
+    path = published(tmp_path / "a.hdf5", x, y=np.ones(4))
+    with pytest.raises(FormatError, match=words):
+        read_egamma([path])
+
+
+def test_swapped_channels_are_refused(tmp_path):
+    with pytest.raises(CountsError, match="channels are swapped"):
+        read_egamma([published(tmp_path / "a.hdf5", images(20)[..., ::-1])])
+
+
+def test_labels_are_zero_or_one_and_as_many_as_images(tmp_path):
+    with pytest.raises(CountsError, match=r"found 2\.0"):
+        read_egamma([published(tmp_path / "a.hdf5", images(4), label=2)])
+    with pytest.raises(FormatError, match="y of shape"):
+        read_egamma([published(tmp_path / "b.hdf5", images(4), y=np.ones(5))])
+    assert (
+        read_egamma([published(tmp_path / "c.hdf5", images(4), y=np.ones((4, 1)))]).labels.tolist() == [1] * 4
+    )
+
+
+def test_what_is_no_file_of_images_is_refused(tmp_path):
+    (tmp_path / "a.hdf5").write_text("no")
+    with h5py.File(tmp_path / "b.hdf5", "w") as file:
+        file["other"] = 1
+    for name, words in (
+        ("a.hdf5", "something else"),
+        ("b.hdf5", "members other"),
+        ("c.hdf5", "no such file"),
+    ):
+        with pytest.raises(InputError, match=words):
+            read_egamma([tmp_path / name])
+        assert not looks_like_egamma(tmp_path / name)
+    with pytest.raises(InputError, match="none that is sound"):
+        read_egamma([published(tmp_path / "d.hdf5", np.zeros((3, 32, 32, 2), np.float32))])
+
+
+def test_a_folder_stands_for_its_files(tmp_path):
+    published(tmp_path / "b.hdf5", images(2))
+    published(tmp_path / "a.h5", images(2))
+    (tmp_path / "notes.txt").write_text("x")
+    assert [path.name for path in find_egamma(tmp_path)] == ["a.h5", "b.hdf5"]
+    (tmp_path / "more").mkdir()
+    published(tmp_path / "more" / "a.h5", images(2))
+    with pytest.raises(InputError, match="one name twice"):
+        read_egamma([tmp_path / "a.h5", tmp_path / "more" / "a.h5"])
+
+
+def test_images_without_zeros_stay_on_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(egamma, "_MOST_HITS", 10)
+    x = images(40)
+    x[5] = 0
+    found = read_egamma([published(tmp_path / "a.hdf5", x), published(tmp_path / "b.hdf5", x[:3], 0)])
+    assert found.hits is None
+    rows = np.array([41, 2, 38, 5, 2])
+    expected = np.concatenate([np.delete(x, 5, axis=0), x[:3]])[rows].transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(found.read(rows), expected)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import xarray as xr
 from calowatch.core.schema import make_occupancy
 from calowatch.detector.table import channel_table
 from calowatch.detector.units import find_unit
+from calowatch.io.images import write_images
 
 
 @dataclass(frozen=True)
@@ -67,3 +69,32 @@ def toy_run() -> Callable[..., ToyRun]:
 def run3() -> pd.DataFrame:
     """The channel table of Run 3."""
     return channel_table("run3")
+
+
+def _two_runs(folder: Path, n: int = 60, seed: int = 0) -> tuple[Path, Path]:
+    """Write image sets of two runs that row 13 tells apart; neighbours share the level of the image."""
+    rng = np.random.default_rng(seed)
+    active = np.zeros((64, 72), bool)
+    active[3:12, :71:2] = active[52:61, :71:2] = active[12:14, :71] = active[50:52, :71] = True
+    files = []
+    for run, level in ((355456, 250.0), (357479, 800.0)):
+        mean = np.where(active, 700.0, 0.0)
+        mean[13] = np.where(active[13], level, 0.0)
+        images = (
+            mean * rng.normal(1.0, 0.05, (n // 5, 1, 1)).repeat(5, axis=0) * rng.normal(1, 0.02, (n, 64, 72))
+        )
+        files.append(folder / f"Run{run}_Dataset_test.npy")
+        write_images(files[-1], np.abs(images))
+    return files[0], files[1]
+
+
+@pytest.fixture(scope="session")
+def two_runs(tmp_path_factory) -> tuple[Path, Path]:
+    """Image sets of runs 355456 and 357479, 60 images each."""
+    return _two_runs(tmp_path_factory.mktemp("two_runs"))
+
+
+@pytest.fixture(scope="session")
+def make_runs() -> Callable[..., tuple[Path, Path]]:
+    """Write image sets of two runs: folder, n, seed."""
+    return _two_runs

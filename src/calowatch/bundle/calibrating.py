@@ -1,7 +1,6 @@
 """The calibration of a bundle: fixed beforehand on healthy validation windows, by the path that scores later."""
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from calowatch.bundle.expecting import Counts, WindowModel, Windows, load_window_model
-from calowatch.bundle.manifest import MANIFEST, hashes, read_arrays, read_manifest
+from calowatch.bundle.baseline import BaselineWindows, save_sigma
+from calowatch.bundle.expecting import Counts, WindowModel, Windows, load_window_model, training_sigma
+from calowatch.bundle.manifest import amended, read_arrays, read_manifest
 from calowatch.core.errors import FormatError, InputError
-from calowatch.core.files import atomic_directory, write_json
+from calowatch.core.files import write_json
 from calowatch.data.dataset import channel_places, open_dataset
 from calowatch.detect.calibration import RATES, Calibration, Misfit, Thresholds, binomial_evidence, pooled
 from calowatch.detect.mixture import log_mixture, log_ratio_stack, window_sums
@@ -132,7 +132,7 @@ def calibrate(
     return Calibration(thresholds, model.channel, misfit.sigma(), n_windows)
 
 
-def finish_bundle(folder: Path | str, windows: Windows) -> Calibration:
+def finish_bundle(folder: Path | str, windows: Windows, training: Windows | None = None) -> Calibration:
     """Calibrate the model of a bundle and write that beside it: the last step of training.
 
     Parameters
@@ -141,20 +141,24 @@ def finish_bundle(folder: Path | str, windows: Windows) -> Calibration:
         A bundle of any kind that expects occupancy; replaced as a whole or not at all.
     windows
         Healthy validation windows, such as `DatasetWindows`.
+    training
+        Windows that a baseline was fitted to, for the sigma of its score; networks have theirs already.
 
     Raises
     ------
     InputError
         When there is no such bundle, or no window.
     """
-    folder = Path(folder)
-    calibration = calibrate(load_window_model(folder), windows)
-    manifest = read_manifest(folder)
-    with atomic_directory(folder, marker=MANIFEST) as scratch:
-        shutil.copytree(folder, scratch, dirs_exist_ok=True)
+    model = load_window_model(folder)
+    sigma = None
+    if training is not None and isinstance(model, BaselineWindows):
+        sigma = training_sigma(model, training)
+        model = model.with_sigma(sigma)
+    calibration = calibrate(model, windows)
+    with amended(folder) as scratch:
         _save(scratch, calibration)
-        named = {**manifest["sha256"], **{name: hashes(scratch)[name] for name in (_TEXT, _ARRAYS)}}
-        write_json(scratch / MANIFEST, {**manifest, "sha256": named})
+        if sigma is not None:
+            save_sigma(scratch, sigma)
     return calibration
 
 

@@ -183,7 +183,9 @@ def training_sigma(model: HasError, windows: Windows) -> npt.NDArray[np.float64]
     return np.asarray(np.sqrt(np.maximum(variance, 0.0)), np.float64)
 
 
-def load_window_model(folder: Path | str, runtime: Runtime = "torch") -> WindowModel:
+def load_window_model(
+    folder: Path | str, runtime: Runtime = "torch", threads: int | None = None
+) -> WindowModel:
     """Return the model of a bundle of any kind behind the common interface.
 
     Parameters
@@ -192,6 +194,8 @@ def load_window_model(folder: Path | str, runtime: Runtime = "torch") -> WindowM
         A bundle.
     runtime
         What runs a network: ``"torch"``, or ``"onnx"`` for its exported form, which needs no torch.
+    threads
+        Of ONNX Runtime; torch and baselines take what their libraries are set to.
 
     Raises
     ------
@@ -213,7 +217,7 @@ def load_window_model(folder: Path | str, runtime: Runtime = "torch") -> WindowM
     if runtime == "onnx":
         from calowatch.bundle.exported import exported_windows  # noqa: PLC0415
 
-        return exported_windows(folder)
+        return exported_windows(folder, threads)
     # Loads torch, which the others do without.
     from calowatch.bundle.running import network_windows  # noqa: PLC0415
 

@@ -1,7 +1,9 @@
 """The manifest of a bundle: what it is, what it was made for, and the hashes of its files."""
 
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -10,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from calowatch.core.errors import ConflictError, FormatError
-from calowatch.core.files import file_hash
+from calowatch.core.files import atomic_directory, file_hash, write_json
 from calowatch.detector.segmentation import check_era
 from calowatch.detector.table import segmentation_hash
 
-__all__ = ["MANIFEST", "bundle_kind", "hashes", "open_manifest", "read_arrays", "read_manifest"]
+__all__ = ["MANIFEST", "amended", "bundle_kind", "hashes", "open_manifest", "read_arrays", "read_manifest"]
 
 MANIFEST = "manifest.json"
 
@@ -117,6 +119,27 @@ def hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a folder but the manifest, by name."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     return {path.relative_to(folder).as_posix(): file_hash(path) for path in files}
+
+
+@contextmanager
+def amended(folder: Path | str) -> Iterator[Path]:
+    """Yield a copy of a bundle to be changed; it takes the bundle's place with the hashes of what is new or changed.
+
+    On any error the bundle stays as it was.
+    """
+    folder = Path(folder)
+    manifest = read_manifest(folder)
+    with atomic_directory(folder, marker=MANIFEST) as scratch:
+        shutil.copytree(folder, scratch, dirs_exist_ok=True)
+        before = hashes(scratch)
+        yield scratch
+        after = hashes(scratch)
+        named = {
+            name: sha256
+            for name, sha256 in after.items()
+            if name in manifest["sha256"] or before.get(name) != sha256
+        }
+        write_json(scratch / MANIFEST, {**manifest, "sha256": named})
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:

@@ -235,7 +235,8 @@ def load_network(folder: Path | str) -> NetworkBundle:
         raise FormatError(
             folder / _WEIGHTS, "weights that are numbers", f"NaN or infinity in {bad}", "train it anew"
         )
-    return NetworkBundle(network.eval().requires_grad_(requires_grad=False), request, frame, manifest, folder)
+    # Gradients stay allowed: torch takes other paths without, whose last digit may differ.
+    return NetworkBundle(network.eval(), request, frame, manifest, folder)
 
 
 def _request(folder: Path, manifest: Mapping[str, Any]) -> NetworkRequest:

@@ -2,7 +2,7 @@
 
 import typer
 
-from calowatch.cli import evaluate_run
+from calowatch.cli import evaluate_campaign, evaluate_run, evaluate_shortcuts
 
 __all__ = ["app"]
 
@@ -15,3 +15,5 @@ def _verbs() -> None:
 
 
 app.command("run")(evaluate_run.run)
+app.command("shortcuts")(evaluate_shortcuts.shortcuts)
+app.command("campaign")(evaluate_campaign.campaign)

@@ -1,4 +1,4 @@
-"""Our network for run against run: channels are always in the same place, so each cell has a mean and weight of its own."""
+"""Our network for run against run: channels stay in their place, so each cell has a mean and weight of its own."""
 
 from dataclasses import dataclass
 
@@ -43,7 +43,8 @@ class RunsNet(Classifier):
     def __init__(self, geometry: ImageGeometry, options: RunsNetOptions) -> None:
         super().__init__(geometry)
         cells = geometry.channels * geometry.rows * geometry.columns
-        self.standard = nn.BatchNorm1d(cells, affine=False)
+        # The plain mean over all batches: a running one would begin far from cells that spread by a few per cent.
+        self.standard = nn.BatchNorm1d(cells, affine=False, momentum=None)
         self.dropout = nn.Dropout(options.dropout) if options.dropout else nn.Identity()
         self.sum = nn.Linear(cells + geometry.scalars, geometry.outputs)
         nn.init.zeros_(self.sum.weight)  # so that the first step goes along the difference of the classes

@@ -28,6 +28,16 @@ _CHUNK = 1000
 
 
 @dataclass(frozen=True, eq=False)
+class _Terms:
+    """z'Pz = sum z^2 / own - |z'taken|^2, and |z'lost|^2 is what the lost scales take from it; shapes (cell, ..)."""
+
+    own: Floats
+    taken: Floats
+    lost: Floats
+    constant: float
+
+
+@dataclass(frozen=True, eq=False)
 class Oracle:
     """Log density of images of one run, up to terms that are the same for all runs.
 
@@ -51,23 +61,28 @@ class Oracle:
         return self.model.active if self.keep is None else self.model.active & self.keep
 
     @cached_property
-    def _terms(self) -> tuple[Floats, float]:
-        """Return the matrix of the quadratic form and the constant."""
+    def _terms(self) -> "_Terms":
+        """Return what the quadratic form needs.
+
+        C = D + V V' with 23 columns V, one for the image and one per ring, so that no large matrix is inverted
+        (Woodbury 1950): P = 1/D - W W' with W = V / D times the inverse root of 1 + V' V / D.
+        """
         model, cells = self.model, self.cells
         rows = np.nonzero(cells)[0]
         rings = (rows[:, None] == np.unique(rows)).astype(np.float64)
-        covariance = np.diag(model.cell_spread[cells] ** 2 + model.image_spread**2)
-        covariance += model.level_spread**2 + model.ring_spread**2 * (rings @ rings.T)
-        factor = linalg.cho_factor(covariance, lower=True)
-        precision = linalg.cho_solve(factor, np.eye(len(rows)))
-        constant = -float(np.log(np.diag(factor[0])).sum())
+        image = np.ones((len(rows), 1))
+        own = model.cell_spread[cells] ** 2 + model.image_spread**2
+        shared = np.concatenate([model.level_spread * image, model.ring_spread * rings], axis=1)
+        root = linalg.cholesky(np.eye(shared.shape[1]) + shared.T @ (shared / own[:, None]), lower=True)
+        taken = linalg.solve_triangular(root, (shared / own[:, None]).T, lower=True).T
+        constant = -0.5 * float(np.log(own).sum()) - float(np.log(np.diag(root)).sum())
         if self.scale == "none":
-            return precision, constant
-        moved = rings if self.scale == "ring" else np.ones((len(rows), 1))
-        seen = precision @ moved
-        inner = linalg.cho_factor(moved.T @ seen, lower=True)
-        constant -= float(np.log(np.diag(inner[0])).sum())
-        return precision - seen @ linalg.cho_solve(inner, seen.T), constant
+            return _Terms(own, taken, np.zeros((len(rows), 0)), constant)
+        moved = rings if self.scale == "ring" else image
+        seen = moved / own[:, None] - taken @ (taken.T @ moved)
+        inner = linalg.cholesky(moved.T @ seen, lower=True)
+        lost = linalg.solve_triangular(inner, seen.T, lower=True).T
+        return _Terms(own, taken, lost, constant - float(np.log(np.diag(inner)).sum()))
 
     def log_density(self, images: npt.NDArray[np.floating]) -> Floats:
         """Return the log density of each image, shape (n,).
@@ -82,7 +97,7 @@ class Oracle:
         InputError
             When a cell that counts is not positive: such an image has no density here.
         """
-        matrix, constant = self._terms
+        terms = self._terms
         found = np.empty(len(images))
         for first in range(0, len(images), _CHUNK):
             some = np.asarray(images[first : first + _CHUNK], np.float64)[:, self.cells]
@@ -94,7 +109,9 @@ class Oracle:
                     "give images that calowatch simulate gsoc drew, or leave masked cells out of keep",
                 )
             z = np.log(some) - self.model.log_mean[self.cells]
-            found[first : first + _CHUNK] = constant - 0.5 * np.einsum("ni,ni->n", z @ matrix, z)
+            squares = (z**2 / terms.own).sum(axis=1)
+            squares -= ((z @ terms.taken) ** 2).sum(axis=1) + ((z @ terms.lost) ** 2).sum(axis=1)
+            found[first : first + _CHUNK] = terms.constant - 0.5 * squares
         return found
 
 

@@ -31,6 +31,7 @@ from calowatch.cli import (
     simulate,
     simulate_egamma,
     simulate_gsoc,
+    simulate_jets,
 )
 from calowatch.cli import map as own_maps
 from calowatch.core.errors import InputError
@@ -76,6 +77,7 @@ app.add_typer(own_maps.app, name="map")
 app.add_typer(simulate.app, name="simulate")
 simulate.app.command("gsoc")(simulate_gsoc.gsoc)
 simulate.app.command("egamma")(simulate_egamma.egamma)
+simulate.app.command("jets")(simulate_jets.jets)
 app.command("convert")(convert.convert)
 app.command("explore")(explore.explore)
 app.command("export")(export.export)

@@ -13,9 +13,11 @@ from calowatch.core.errors import InputError, nearest
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.training import ImageDataRecipe
 from calowatch.data.image_sets_egamma import open_egamma
+from calowatch.data.image_sets_jets import open_jets
 from calowatch.data.images import ArrayImages, ImageData, JoinedImages, pick_channels
 from calowatch.io.egamma import find_egamma
 from calowatch.io.images import ImageSet, find_images, read_images
+from calowatch.io.jets import find_jets
 
 __all__ = ["OPENERS", "image_files", "open_images", "open_others"]
 
@@ -149,10 +151,12 @@ def _classes(sets: Sequence[ImageSet], named: Sequence[str]) -> tuple[str, ...]:
 
 Opener = Callable[[Sequence[str | Path], ImageDataRecipe, Progress], ImageData]
 
-OPENERS: Mapping[str, Opener] = MappingProxyType({"runs": _open_runs, "egamma": open_egamma})
+OPENERS: Mapping[str, Opener] = MappingProxyType(
+    {"runs": _open_runs, "egamma": open_egamma, "jets": open_jets}
+)
 """What opens files of each kind: all images of them, with all channels and all scalars they have."""
 
 _FILES: Mapping[str, Callable[[str | Path], list[Path]]] = MappingProxyType(
-    {"runs": find_images, "egamma": find_egamma}
+    {"runs": find_images, "egamma": find_egamma, "jets": find_jets}
 )
 """What finds files of each kind."""

@@ -48,6 +48,7 @@ OBSERVABLES: Mapping[str, str] = MappingProxyType(
     {
         "rings": "calowatch.models.classical:ring_means",
         "showers": "calowatch.metrics.showers:shower_table",
+        "jets": "calowatch.metrics.jets:jet_table",
     }
 )
 """Sets of observables by name: ``"module:function"`` from images and scalars to names and values [image, feature]."""

@@ -1,0 +1,118 @@
+"""What is in a file of jet images, counted jet by jet."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from calowatch.core.errors import CountsError
+from calowatch.io.jets_lists import SHAPE
+
+__all__ = ["CHANNELS", "JetReport", "JetTally"]
+
+Singles = npt.NDArray[np.float32]
+
+CHANNELS = ("tracks", "ecal", "hcal")
+
+
+@dataclass(frozen=True)
+class JetReport:
+    """What is in a file, counted jet by jet.
+
+    Parameters
+    ----------
+    source
+        Name of the file.
+    jets, quarks
+        All of them, and those with label 1.
+    empty
+        Without any pixel that is not zero.
+    broken
+        With NaN or infinity in the image, pt or m0.
+    negative
+        With a value below zero.
+    turned
+        Whose channel is not the first axis; they were turned.
+    nonzero, mean, largest
+        Of each channel: share of pixels that are not zero, mean and largest value; broken jets apart.
+    """
+
+    source: str
+    jets: int
+    quarks: int
+    empty: int
+    broken: int
+    negative: int
+    turned: int
+    nonzero: tuple[float, float, float]
+    mean: tuple[float, float, float]
+    largest: tuple[float, float, float]
+
+    def notes(self) -> list[str]:
+        """Return what is worth telling: everything that a sound file does not have."""
+        told = [
+            (self.empty, f"{self.empty} empty images, left out"),
+            (self.broken, f"{self.broken} jets with NaN or infinity, left out"),
+            (self.negative, f"{self.negative} images with negative values"),
+            (self.turned, f"{self.turned} images whose channel is not the first axis, turned"),
+        ]
+        return [f"{self.source}: {text}" for wrong, text in told if wrong]
+
+
+@dataclass
+class JetTally:
+    """Counts over blocks of images; members as those of `JetReport`, but sums for means."""
+
+    images: int = 0
+    empty: int = 0
+    broken: int = 0
+    negative: int = 0
+    turned: int = 0
+    nonzero: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(SHAPE[0]))
+    total: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(SHAPE[0]))
+    largest: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(SHAPE[0]))
+
+    def add(self, path: Path, block: Singles, turned: int) -> npt.NDArray[np.bool_]:
+        """Count a block, and return which of its images are sound."""
+        finite = np.isfinite(block).all(axis=1)
+        filled = (block != 0).any(axis=1)
+        images = block[finite].reshape(-1, SHAPE[0], SHAPE[1] * SHAPE[2])
+        if not self.images and len(images):
+            _check_channels(path, images)
+        self.images += len(images)
+        self.empty += int((finite & ~filled).sum())
+        self.broken += int((~finite).sum())
+        self.negative += int((images < 0).any(axis=(1, 2)).sum())
+        self.turned += turned
+        self.nonzero += np.count_nonzero(images, axis=(0, 2))
+        self.total += images.sum(axis=(0, 2), dtype=np.float64)
+        if len(images):
+            self.largest = np.maximum(self.largest, images.max(axis=(0, 2)))
+        return np.asarray(finite & filled, np.bool_)
+
+    def report(self, source: str, n: int, quarks: int, broken: int = 0) -> JetReport:
+        """Return what was counted."""
+        pixels = max(self.images * SHAPE[1] * SHAPE[2], 1)
+        nonzero, mean, largest = (
+            (float(each[0]), float(each[1]), float(each[2]))
+            for each in (self.nonzero / pixels, self.total / pixels, self.largest)
+        )
+        counts = n, quarks, self.empty, self.broken + broken, self.negative, self.turned
+        return JetReport(source, *counts, nonzero, mean, largest)
+
+
+def _check_channels(path: Path, images: Singles) -> None:
+    """Raise where another channel than the last is made of even squares of 5 x 5 pixels, as HCAL towers are."""
+    squares = images.reshape(len(images), SHAPE[0], SHAPE[1] // 5, 5, SHAPE[2] // 5, 5)
+    even = [
+        bool(squares[:, channel].any() and (np.ptp(squares[:, channel], axis=(2, 4)) == 0).all())
+        for channel in range(SHAPE[0])
+    ]
+    if any(even[:-1]) and not even[-1]:
+        raise CountsError(
+            path,
+            f"channels {', '.join(CHANNELS)}",
+            f"towers of the HCAL in channel {even.index(True)}",
+            "put the channels into this order",
+        )

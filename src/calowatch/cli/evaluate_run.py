@@ -32,6 +32,7 @@ def run(
     ] = "float32",
     draws: Annotated[int, typer.Option("--draws", min=0, help="Of the bootstrap; 0: no intervals.")] = 200,
     seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    png: Annotated[bool, typer.Option("--png/--no-png", help="Draw PNG figures beside the page.")] = True,
     json: Annotated[
         bool, typer.Option("--json", help="Print evaluation.json on stdout and nothing else.")
     ] = False,
@@ -68,6 +69,7 @@ def run(
         cast("ClassifyMode", mode),
         draws,
         seed,
+        png,
         terminal_progress(),
     )
     found = evaluate_run(bundle, request)

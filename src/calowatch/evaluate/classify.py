@@ -65,6 +65,8 @@ class EvaluateRequest:
         Of the bootstrap.
     seed
         Of the draws.
+    png
+        Whether to draw PNG figures beside the page.
     progress
         Told how far the work is.
     """
@@ -76,6 +78,7 @@ class EvaluateRequest:
     mode: ClassifyMode = "float32"
     draws: int = 200
     seed: int = 0
+    png: bool = True
     progress: Progress = SILENT
 
 
@@ -136,7 +139,7 @@ def evaluate_run(bundle: Path | str, request: EvaluateRequest) -> Evaluated:
     report = _report(known, chosen, judged, request, strangers)
     document = _document(known, chosen, report, request)
     with staged_files(request.out, _OWNED) as scratch:
-        written = write_page(scratch, "evaluation", classify_page(report))
+        written = write_page(scratch, "evaluation", classify_page(report), png=request.png)
         write_json(scratch / "evaluation.json", document)
         report.errors.to_csv(scratch / "errors.csv", index=False)
         _scores(data, judged, known.classes).to_csv(scratch / "scores.csv", index=False, float_format="%.6g")

@@ -131,7 +131,8 @@ def classification_figures(judged: Judged, *, draws: int = _DRAWS, seed: int = 0
 
     Intervals are bootstrapped over blocks (`calowatch.metrics.intervals.bootstrap_blocks`). Where nothing went wrong
     there is nothing to draw: shares of 0 or 1 then get the exact bound of as many trials as there are blocks, and
-    rankings no interval. ``rejection_50`` is one over the share of class 0 that passes where half of class 1 is kept.
+    rankings no interval. The calibration error has none: drawn anew it only grows. ``rejection_50`` is one over the
+    share of class 0 that passes where half of class 1 is kept.
 
     Parameters
     ----------
@@ -147,10 +148,10 @@ def classification_figures(judged: Judged, *, draws: int = _DRAWS, seed: int = 0
         "roc_auc": lambda each: _each_class(each, roc_auc),
         "pr_auc": lambda each: _each_class(each, average_precision),
         "log_loss": _log_loss,
-        "ece": _ece,
     }
     found = {name: _share(judged, measure, draws, seed) for name, measure in shares.items()}
     found |= {name: _number(judged, measure, draws, seed) for name, measure in numbers.items()}
+    found["ece"] = Figure(_ece(judged))
     if judged.probabilities.shape[1] == 2:
         for efficiency in EFFICIENCIES:
             passing = _share(judged, _passing(efficiency), draws, seed, of=0)

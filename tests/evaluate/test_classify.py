@@ -1,0 +1,231 @@
+"""The verbs ``evaluate run`` and ``compare``: figures, refusals, files."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from calowatch import cli
+from calowatch.core.errors import FormatError, InputError
+from calowatch.core.training import ImageTraining
+from calowatch.data.images import labelled
+from calowatch.evaluate.classify import EvaluateRequest, evaluate_run
+from calowatch.evaluate.classify_numbers import bins_of, course_of, errors_of
+from calowatch.evaluate.compare import compare
+from calowatch.io.images import write_images
+from calowatch.metrics.classification import Figure, Judged
+from calowatch.metrics.ranking import roc_auc
+from calowatch.present.classify import figure_text
+from calowatch.train.images import train_images
+from calowatch.train.request import TrainRequest
+
+BLOCKS = {"by": "blocks", "length": 6}
+
+
+def make(out, files, name="linear", split=BLOCKS, **options):
+    recipe = ImageTraining.model_validate(
+        {
+            "task": "images",
+            "summary": "a test",
+            "data": {
+                "kind": "runs",
+                "classes": ["355456", "357479"],
+                "split": split,
+                "steps": ["log1p", "standard"],
+            },
+            "network": {"name": name, "options": options},
+            "fit": {"batch": 16, "epochs": 2},
+        }
+    )
+    return train_images(recipe, TrainRequest(out, tuple(files), device="cpu"))
+
+
+@pytest.fixture(scope="module")
+def linear(two_runs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("models") / "linear"
+    make(out, two_runs)
+    return out
+
+
+@pytest.fixture(scope="module")
+def third(two_runs, tmp_path_factory):
+    """A run that lies between the two."""
+    path = tmp_path_factory.mktemp("third") / "Run356615_Dataset_test.npy"
+    a, b = (np.load(file) for file in two_runs)
+    write_images(path, 0.5 * (a + b[::-1]))
+    return path
+
+
+def test_the_test_side_of_its_own_files_is_judged(linear, two_runs, tmp_path):
+    found = evaluate_run(linear, EvaluateRequest(tmp_path / "out"))
+    told = found.document
+    assert (told["side"], told["n"], told["errors"]) == ("test", 24, 0)
+    assert told["figures"]["accuracy"]["value"] == 1.0
+    assert told["confusion"] == [[12, 0], [0, 12]]
+    assert json.loads((tmp_path / "out" / "evaluation.json").read_text()) == told
+    scores = pd.read_csv(tmp_path / "out" / "scores.csv")
+    truth = scores["true"] == "run 357479"
+    assert roc_auc(truth, scores["p run 357479"]) == told["figures"]["roc_auc"]["value"]
+    assert {path.name for path in found.files} == {path.name for path in (tmp_path / "out").iterdir()}
+    page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "run 355456 against run 357479" in page
+    assert "http" not in page.split("<script>")[0]
+    given = evaluate_run(linear, EvaluateRequest(tmp_path / "again", two_runs[::-1], png=False))
+    assert given.document["figures"] == told["figures"]
+
+
+def test_each_side_has_its_own_images(linear, tmp_path):
+    numbers = {}
+    for side in ("train", "validation", "test"):
+        found = evaluate_run(linear, EvaluateRequest(tmp_path / side, side=side, draws=0, png=False))
+        numbers[side] = found.document["n"]
+        assert any("learned from" in note for note in found.document["notes"]) is (side == "train")
+    assert numbers == {"train": 72, "validation": 24, "test": 24}
+    with pytest.raises(InputError, match="one of train"):
+        evaluate_run(linear, EvaluateRequest(tmp_path / "x", side="all"))
+
+
+def test_other_files_are_judged_whole(linear, make_runs, tmp_path):
+    files = make_runs(tmp_path, 20, seed=9)
+    found = evaluate_run(linear, EvaluateRequest(tmp_path / "out", files, png=False))
+    assert (found.document["side"], found.document["n"]) == (None, 40)
+    assert found.document["figures"]["accuracy"]["value"] == 1.0
+    alone = evaluate_run(linear, EvaluateRequest(tmp_path / "alone", files[:1], png=False)).document
+    assert alone["figures"]["roc_auc"]["value"] is None
+    assert any("No images of run 357479" in note for note in alone["notes"])
+
+
+def test_images_learned_from_are_not_scored_under_another_name(linear, two_runs, tmp_path):
+    copy = tmp_path / "Run355456_Dataset_copy.npy"
+    write_images(copy, np.load(two_runs[0])[::-1])
+    found = evaluate_run(linear, EvaluateRequest(tmp_path / "out", (copy,), png=False))
+    assert found.document["n"] == 12
+    assert "48 images were left out" in " ".join(found.document["notes"])
+    split = np.load(linear / "split.npz")
+    learned = split["position"][(split["side"] < 2) & (split["source"] == 0)]
+    write_images(copy, np.load(two_runs[0])[learned])
+    with pytest.raises(InputError, match="not learned from"):
+        evaluate_run(linear, EvaluateRequest(tmp_path / "out", (copy,), png=False))
+    with pytest.raises(InputError, match="some of both"):
+        evaluate_run(linear, EvaluateRequest(tmp_path / "out", (copy, two_runs[1])))
+
+
+def test_files_that_are_gone_are_asked_for(make_runs, tmp_path):
+    files = make_runs(tmp_path / "data", 60)
+    make(tmp_path / "b", files)
+    files[0].rename(tmp_path / "moved.npy")
+    with pytest.raises(InputError, match="--data"):
+        evaluate_run(tmp_path / "b", EvaluateRequest(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_third_run_is_strange(linear, third, tmp_path):
+    found = evaluate_run(linear, EvaluateRequest(tmp_path / "out", other=(third,)))
+    scores = found.document["strangers"]["scores"]
+    assert set(scores) == {"energy", "image"}
+    assert max(each["auc"] for each in scores.values()) > 0.95
+    assert sum(found.document["strangers"]["taken_for"].values()) == 60
+    assert (tmp_path / "out" / "novelty_image.png").is_file()
+
+
+def test_a_split_that_leaks_says_so(two_runs, tmp_path):
+    make(tmp_path / "b", two_runs, split={"by": "stratified"})
+    found = evaluate_run(tmp_path / "b", EvaluateRequest(tmp_path / "out", draws=0, png=False))
+    assert any("near-duplicates" in note for note in found.document["notes"])
+    assert "near-duplicates" in (tmp_path / "b" / "card.md").read_text()
+
+
+# -- tables -------------------------------------------------------------------------------------------------------
+
+
+def judged(n=200, kind="egamma"):
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    data = labelled(np.zeros((n, 2, 2)), labels, ["a", "b"], kind=kind)
+    data.table["pt"] = rng.uniform(20, 100, n)
+    data.table["eta"] = rng.uniform(-1, 1, n)
+    score = np.clip(0.5 + 0.4 * (labels - 0.5) + rng.normal(0, 0.2, n), 0, 1)
+    return data, Judged(labels, np.stack([1 - score, score], 1), np.arange(n))
+
+
+def test_errors_are_listed_the_surest_first():
+    data, given = judged()
+    errors = errors_of(data, given, ["a", "b"])
+    assert len(errors) == int((given.predicted != given.labels).sum())
+    assert (np.diff(errors["probability"]) <= 0).all()
+    assert (errors["is"] != errors["taken_for"]).all()
+    first = errors.iloc[0]
+    row = np.flatnonzero(
+        (data.table["source"] == first["source"]) & (data.table["position"] == first["position"])
+    )[0]
+    assert given.probabilities[row].max() == first["probability"]
+    course = course_of(data, given)
+    assert (course["images"].sum(), course["errors"].sum()) == (200, len(errors))
+
+
+def test_bins_hold_equal_shares():
+    data, given = judged()
+    bins = bins_of(data, given, draws=20, seed=0)
+    assert list(dict.fromkeys(bins["quantity"])) == ["pt", "abs(eta)"]
+    assert bins.groupby("quantity")["images"].sum().tolist() == [200, 200]
+    assert (bins["roc_auc_low"] <= bins["roc_auc"]).all()
+    inside = (data.table["pt"] >= bins["low"][0]) & (data.table["pt"] < bins["high"][0])
+    expected = roc_auc(given.labels[inside] == 1, given.probabilities[inside, 1])
+    assert bins["roc_auc"][0] == pytest.approx(expected)
+
+
+def test_figures_in_words():
+    assert figure_text("rejection_50", Figure(12.34, 10.0, None)) == "12.3 (at least 10.0)"
+    assert figure_text("roc_auc", Figure(None)) == "undefined"
+
+
+# -- compare ------------------------------------------------------------------------------------------------------
+
+
+def test_classifiers_are_compared(linear, two_runs, tmp_path):
+    options = {"patch": [32, 36], "dim": 8, "layers": 1, "heads": 2, "mlp": 8}
+    make(tmp_path / "vit", two_runs, "vit", **options)
+    make(tmp_path / "one" / "linear", two_runs, split={"by": "stratified"})
+    found = compare([linear, tmp_path / "vit", tmp_path / "one" / "linear"], tmp_path / "out")
+    assert [each.name for each in found.bundles] == ["models0/linear", "vit", "one/linear"]
+    assert [len(each["history"]) for each in found.document["bundles"]] == [0, 2, 0]
+    assert len(found.document["notes"]) == 2
+    assert {"curves_loss.png", "curves_accuracy.png", "worth.png"} <= {path.name for path in found.files}
+    assert all(path.is_file() for path in found.files)
+    same = compare([linear, tmp_path / "vit"], tmp_path / "out")
+    assert same.document["notes"] == []
+
+
+def test_what_cannot_be_compared(linear, tmp_path):
+    with pytest.raises(InputError, match="two or more"):
+        compare([linear], tmp_path / "out")
+    with pytest.raises(InputError, match="each once"):
+        compare([linear, linear], tmp_path / "out")
+    with pytest.raises(FormatError):
+        compare([linear, tmp_path], tmp_path / "out")
+
+
+# -- command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_line(linear, third, tmp_path, capsys):
+    arguments = [
+        "evaluate",
+        "run",
+        str(linear),
+        "--out",
+        str(tmp_path / "a"),
+        "--draws",
+        "20",
+        "--no-png",
+        "--json",
+    ]
+    assert cli.main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["model"] == "linear"
+    assert cli.main([*arguments[:-1], "--other", str(third)]) == 0
+    assert "strangeness by image" in capsys.readouterr().out
+    assert cli.main([*arguments, "--mode", "floaty"]) == 2
+    assert "did you mean float32" in capsys.readouterr().err
+    make_two = ["compare", str(linear), str(linear), "--out", str(tmp_path / "b")]
+    assert cli.main(make_two) == 2

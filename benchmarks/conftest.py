@@ -17,6 +17,8 @@ class Figure:
     at_least: float | None = None
 
     def __str__(self) -> str:
+        if self.at_least is None and self.at_most is None:
+            return f"{self.name}: {self.value:.3g} {self.unit}"
         if self.at_least is not None:
             goal, met = f"at least {self.at_least:g}", self.value >= self.at_least
         else:

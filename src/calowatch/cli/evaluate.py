@@ -2,7 +2,7 @@
 
 import typer
 
-from calowatch.cli import evaluate_campaign, evaluate_run, evaluate_shortcuts
+from calowatch.cli import evaluate_campaign, evaluate_experts, evaluate_run, evaluate_shortcuts
 
 __all__ = ["app"]
 
@@ -17,3 +17,4 @@ def _verbs() -> None:
 app.command("run")(evaluate_run.run)
 app.command("shortcuts")(evaluate_shortcuts.shortcuts)
 app.command("campaign")(evaluate_campaign.campaign)
+app.command("experts")(evaluate_experts.experts)

@@ -7,7 +7,7 @@ import typer
 
 if TYPE_CHECKING:
     from calowatch.core.training import ImageTraining
-    from calowatch.evaluate.shortcuts import BatteryResult, Learn
+    from calowatch.evaluate.shortcuts import Learn
 
 __all__ = ["learner", "recipes_of", "shortcuts"]
 
@@ -78,9 +78,11 @@ def shortcuts(
     calowatch evaluate shortcuts gsoc --recipes runs-one-ring,runs-linear,runs-ours --repeats 5 --noise none
     calowatch evaluate shortcuts Run355456_Dataset_iphi.npy Run357479_Dataset_iphi.npy --at-most 2000 --json
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
+    from calowatch.cli.kept_page import keep_page, typed_command
     from calowatch.cli.terminal import print_json, terminal_progress
     from calowatch.evaluate.shortcuts import BatteryTask, evaluate_shortcuts
     from calowatch.evaluate.shortcuts_cells import Battery
+    from calowatch.present.shortcuts_page import battery_page
 
     progress = terminal_progress()
     named = recipes_of(recipes, epochs)
@@ -92,10 +94,16 @@ def shortcuts(
         images=tuple(int(each) for each in _numbers("--images", images)),
         blocks=tuple(int(each) for each in _numbers("--blocks", blocks)),
     )
-    task = BatteryTask(tuple(files), named, battery, block, at_most, seed, faithfulness, _command())
+    task = BatteryTask(tuple(files), named, battery, block, at_most, seed, faithfulness, typed_command())
     result = evaluate_shortcuts(task, out, learner(device), progress)
     if page is not None:
-        _keep(page, result)
+        picture = next(path for path in result.files if path.suffix == ".png")
+        keep_page(
+            page,
+            picture,
+            result.document,
+            lambda told, name: battery_page(told, result.frame, result.verdict, name),
+        )
     if json:
         print_json(result.document)
         return
@@ -118,15 +126,6 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(word) for word in _words(text))
     except ValueError:
         raise InputError(option, "numbers with commas, or none", repr(text), "such as 64,256") from None
-
-
-def _command() -> str:
-    """Return what was typed, files without their folders."""
-    import shlex
-    import sys
-
-    words = [Path(word).name if word.endswith(".npy") else word for word in sys.argv[1:]]
-    return shlex.join(["calowatch", *words])
 
 
 def recipes_of(recipes: str, epochs: int | None) -> "dict[str, ImageTraining]":
@@ -162,32 +161,3 @@ def learner(device: str) -> "Learn":
         return Learned(trained.bundle, trained.seconds)
 
     return learn
-
-
-def _keep(page: Path, result: "BatteryResult") -> None:
-    """Write the page with the commit of the program, where it runs from a checkout."""
-    import shutil
-
-    from calowatch.core.files import atomic_file
-    from calowatch.present.shortcuts_page import battery_page
-
-    picture = page.with_suffix(".png")
-    document = {**result.document, "commit": _commit()}
-    with atomic_file(page) as scratch:
-        scratch.write_text(
-            battery_page(document, result.frame, result.verdict, picture.name), encoding="utf-8"
-        )
-    shutil.copyfile(next(path for path in result.files if path.suffix == ".png"), picture)
-
-
-def _commit() -> str | None:
-    """Return the commit of the checkout that the program runs from, if it does."""
-    import shutil
-    import subprocess
-
-    git = shutil.which("git")
-    if git is None:
-        return None
-    asked, here = [git, "rev-parse", "--short", "HEAD"], Path(__file__).parent
-    found = subprocess.run(asked, cwd=here, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-    return found.stdout.strip() or None

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, special
+from scipy import sparse
 
 from calowatch.detect.evidence import signed_evidence
 
 __all__ = ["FACTORS", "WindowSums", "log_mixture", "log_ratio_stack", "unit_mixture", "unit_z", "window_sums"]
 
 Floats = npt.NDArray[np.float64]
+Singles = npt.NDArray[np.float32]
 
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.1, 1.2, 1.5, 2.0)
 """What is mixed, with equal weights."""
@@ -81,27 +82,48 @@ def window_sums(
     return WindowSums(hits, total, np.clip(np.where(total > 0, mean, 0.5), _EDGE, 1.0 - _EDGE))
 
 
-def log_ratio_stack(sums: WindowSums, factors: tuple[float, ...] = FACTORS) -> Floats:
-    """Return ln L(f p) / L(p) of every window and channel, shape (factor, window, channel).
+def log_ratio_stack(sums: WindowSums, factors: tuple[float, ...] = FACTORS) -> Singles:
+    """Return ln L(f p) / L(p) of every window and channel, shape (factor, window, channel), in 32 bits.
 
     Factors saturate: where f p comes near 1 a quarter of the expected misses is left.
     """
-    found = np.empty((len(factors), *sums.hits.shape))
-    misses, log_p, log_miss = sums.trials - sums.hits, np.log(sums.p), np.log1p(-sums.p)
+    found = np.empty((len(factors), *sums.hits.shape), np.float32)
+    misses, log_miss = sums.trials - sums.hits, np.log1p(-sums.p)
+    log_p = np.log(sums.p) if max(factors) > 1.0 else log_miss
+    most = 1.0 - _MISS_LEFT * (1.0 - sums.p)
     for ratio, factor in zip(found, factors, strict=True):
-        changed = np.clip(factor * sums.p, _LEAST * sums.p, 1.0 - _MISS_LEFT * (1.0 - sums.p))
-        np.multiply(misses, np.log1p(-changed) - log_miss, out=ratio)
-        ratio += sums.hits * (np.log(changed) - log_p)
+        changed = max(factor, _LEAST) * sums.p
+        if factor > 1.0:
+            np.minimum(changed, most, out=changed)
+            gain = (np.log(changed) - log_p) * sums.hits
+        else:
+            gain = np.log(max(factor, _LEAST)) * sums.hits
+        np.log1p(np.negative(changed, out=changed), out=changed)
+        changed -= log_miss
+        changed *= misses
+        changed += gain
+        ratio[...] = changed
     return found
 
 
-def log_mixture(ratios: Floats) -> Floats:
-    """Return ln of the mean over factors of likelihood ratios, given their logarithms (factor, ...)."""
-    mixed: Floats = special.logsumexp(ratios, axis=0) - np.log(len(ratios))
+def log_mixture(ratios: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    """Return ln of the mean over factors of likelihood ratios, given their logarithms (factor, ...).
+
+    Examples
+    --------
+    >>> log_mixture(np.log([[1.0], [3.0]])).round(3).tolist()
+    [0.693]
+    """
+    largest = ratios.max(axis=0)
+    away = ratios - largest
+    np.exp(away, out=away)
+    mixed: npt.NDArray[np.floating[Any]] = largest + np.log(away.mean(axis=0))
     return mixed
 
 
-def unit_mixture(ratios: Floats, incidence: sparse.csr_array) -> Floats:
+def unit_mixture(
+    ratios: npt.NDArray[np.floating[Any]], incidence: sparse.csr_array
+) -> npt.NDArray[np.floating[Any]]:
     """Return the mixture of units whose channels all change by the same factor, shape (window, unit).
 
     Parameters
@@ -113,10 +135,10 @@ def unit_mixture(ratios: Floats, incidence: sparse.csr_array) -> Floats:
     """
     factors, windows, channels = ratios.shape
     summed = incidence @ ratios.reshape(factors * windows, channels).T
-    return log_mixture(np.ascontiguousarray(summed.T).reshape(factors, windows, -1))
+    return log_mixture(summed.reshape(-1, factors, windows).swapaxes(0, 1)).T
 
 
-def unit_z(z: Floats, incidence: sparse.csr_array) -> Floats:
+def unit_z(z: npt.NDArray[np.floating[Any]], incidence: sparse.csr_array) -> Floats:
     """Return the signed evidence of units: the sum over their channels, over the root of their number."""
     size = np.maximum(np.asarray(incidence.sum(axis=1), np.float64).ravel(), 1.0)
     total: Floats = (incidence @ np.nan_to_num(z).T).T / np.sqrt(size)

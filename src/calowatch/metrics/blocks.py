@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calowatch.core.errors import InputError
+from calowatch.metrics.intervals import clopper_pearson
 
 __all__ = ["CAPTURES", "BlockCounts", "Ranking", "block_counts", "rank"]
 
@@ -109,6 +110,10 @@ class Ranking:
         Area under the precision-recall curve, at ``prevalence`` faulty samples per healthy one.
     n_faulty, n_healthy
         Samples.
+    prevalence
+        Faulty samples per healthy one that the precision is for.
+    curve
+        The ROC curve in some points: false-positive rate, capture.
     """
 
     false_positive_rate: tuple[tuple[float, float, float], ...]
@@ -117,6 +122,7 @@ class Ranking:
     n_faulty: int
     n_healthy: int
     prevalence: float
+    curve: tuple[tuple[float, float], ...]
 
 
 def _figures(counts: BlockCounts, weights: Floats, prevalence: float) -> Floats:
@@ -149,6 +155,8 @@ def rank(
 ) -> Ranking:
     """Return ranking figures with percentile intervals from drawing blocks with replacement.
 
+    The upper edge of a false-positive rate of zero is the exact one of Clopper and Pearson.
+
     Parameters
     ----------
     counts
@@ -169,5 +177,21 @@ def rank(
     edges = np.full((2, len(values)), np.nan)
     if len(weights):
         edges = np.quantile(_figures(counts, weights, ratio), [tail, 1.0 - tail], axis=0)
+    # Where no healthy sample is above, no draw has one either: the exact interval says how little that proves.
+    none = values[:3] * totals[1] < 0.5
+    edges[1, :3][none] = np.fmax(edges[1, :3], clopper_pearson(0, int(totals[1]), level)[1])[none]
     triples = [(float(v), float(a), float(b)) for v, a, b in zip(values, *edges, strict=True)]
-    return Ranking(tuple(triples[:3]), triples[3], triples[4], int(totals[0]), int(totals[1]), ratio)
+    return Ranking(
+        tuple(triples[:3]), triples[3], triples[4], int(totals[0]), int(totals[1]), ratio, _curve(counts)
+    )
+
+
+def _curve(counts: BlockCounts, most: int = 40) -> tuple[tuple[float, float], ...]:
+    """Return points of the ROC curve, about evenly spread over the logarithm of the false-positive rate."""
+    faulty, healthy = counts.sizes.sum(axis=0)
+    capture = counts.faulty.sum(axis=0, dtype=np.float64) / faulty
+    rate = counts.healthy.sum(axis=0, dtype=np.float64) / healthy
+    place = np.log(np.maximum(rate, 0.5 / healthy))
+    steps = np.linspace(place.min(), place.max(), most)
+    chosen = np.unique(np.abs(place[:, None] - steps).argmin(axis=0))
+    return tuple((float(rate[i]), float(capture[i])) for i in chosen[::-1])

@@ -23,6 +23,8 @@ __all__ = ["Panel", "Series", "panel_figure", "write_panel"]
 Numbers = npt.NDArray[Any] | Sequence[float]
 Form = Literal["line", "points", "both", "steps"]
 
+_MANY = 9  # names in a legend, beyond which it stands beside the axes
+_LONG = 100  # letters of names along an axis, beyond which they slant
 _DASHES = {"-": "solid", "--": "dash", ":": "dot"}
 _SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "x": "x"}
 
@@ -124,7 +126,10 @@ def _draw(axes: Axes, each: Series) -> None:
 def write_panel(path: Path, panel: Panel) -> Path:
     """Draw a panel as PNG in CMS style, and return its path."""
     with matplotlib.style.context([mplhep.style.CMS, STYLE]):
-        figure = Figure(figsize=(6.6, 6.2) if panel.square else (9.0, 5.6), layout="constrained")
+        many = sum(bool(each.label) for each in panel.series) > _MANY
+        figure = Figure(
+            figsize=(6.6, 6.2) if panel.square else (11.5 if many else 9.0, 5.6), layout="constrained"
+        )
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         for each in panel.series:
@@ -139,6 +144,10 @@ def write_panel(path: Path, panel: Panel) -> Path:
         axes.set_yscale("log" if panel.y_log else "linear")
         if panel.ticks:
             axes.set_xticks(range(len(panel.ticks)), list(panel.ticks))
+            if sum(map(len, panel.ticks)) > _LONG:
+                axes.tick_params("x", rotation=30)
+                for name in axes.get_xticklabels():
+                    name.set_horizontalalignment("right")
         if panel.whole:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if panel.x_ends:
@@ -148,7 +157,9 @@ def write_panel(path: Path, panel: Panel) -> Path:
         axes.grid(color="#e6e6e6", lw=0.8)
         axes.set_axisbelow(True)
         if any(each.label for each in panel.series):
-            axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=11, handlelength=2.8)
+            beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if many else {}
+            look = {"frameon": True, "framealpha": 0.85, "edgecolor": "none", "handlelength": 2.8}
+            axes.legend(fontsize=9 if many else 11, **look, **beside)
         figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 4})
     return path
 

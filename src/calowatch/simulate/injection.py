@@ -16,7 +16,7 @@ from scipy import sparse
 from calowatch.core.errors import InputError
 from calowatch.detector.units import unit_names
 
-__all__ = ["UNSEEN", "Injected", "Placed", "UnitList", "boxes", "inject", "spread_out", "units_of"]
+__all__ = ["UNSEEN", "Placed", "UnitList", "boxes", "inject", "spread_out", "units_of"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -56,9 +56,8 @@ class UnitList:
     def take(self, chosen: npt.ArrayLike) -> "UnitList":
         """Return some of the units, by position."""
         rows = [int(i) for i in np.atleast_1d(np.asarray(chosen, np.int64))]
-        parts = ([own[i] for i in rows] for own in (self.names, self.members, self.guards))
-        names, members, guards = (tuple(part) for part in parts)
-        return UnitList(self.unit_type, names, members, guards)
+        names, members = tuple(self.names[i] for i in rows), tuple(self.members[i] for i in rows)
+        return UnitList(self.unit_type, names, members, tuple(self.guards[i] for i in rows))
 
     def incidence(self, n_channels: int) -> sparse.csr_array:
         """Return units x channels, ones where a channel belongs."""
@@ -165,39 +164,28 @@ class Placed:
     last: int
 
 
-@dataclass(frozen=True, eq=False)
-class Injected:
-    """A stretch with its faults: ``counts`` (ls, channel), a copy of the healthy ones except where faults act."""
-
-    counts: npt.NDArray[Any]
-    faults: tuple[Placed, ...]
-
-
 def inject(
-    healthy: tuple[npt.NDArray[Any], npt.NDArray[Any], Floats],
-    units: UnitList,
-    faults: Sequence[Placed],
+    counts: npt.NDArray[Any],
+    n_events: npt.NDArray[Any],
+    faults: Sequence[tuple[Placed, Ints, Floats]],
     factor: float,
     rng: np.random.Generator,
-) -> Injected:
+) -> npt.NDArray[Any]:
     """Return a stretch of lumisections with faults: p' = min(1, factor * p), then a binomial draw.
 
     Parameters
     ----------
-    healthy
-        Counts (ls, channel), events (ls,) and true p (ls, channel).
-    units, faults
-        What fails and when.
+    counts, n_events
+        Healthy counts (ls, channel), which stay as they are, and events (ls,).
+    faults
+        Each with its columns and their true p in its rows, (row, column).
     factor
         On p.
     rng
         Source of random numbers.
     """
-    counts, events, p = healthy
-    counts = counts.copy()
-    for fault in faults:
+    faulty = counts.copy()
+    for fault, columns, p in faults:
         rows = slice(fault.first, fault.last + 1)
-        columns = units.members[fault.unit]
-        changed = np.minimum(1.0, factor * p[rows][:, columns])
-        counts[rows, columns] = rng.binomial(events[rows, None], changed)
-    return Injected(counts, tuple(faults))
+        faulty[rows, columns] = rng.binomial(n_events[rows, None], np.minimum(1.0, factor * p))
+    return faulty

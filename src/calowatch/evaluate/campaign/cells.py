@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from calowatch.evaluate.campaign.data import CampaignData, Pool, Stretch
 from calowatch.evaluate.campaign.recipe import Campaign
-from calowatch.simulate.injection import Injected, Placed, UnitList, boxes, inject, spread_out, units_of
+from calowatch.simulate.injection import Placed, UnitList, boxes, inject, spread_out, units_of
 
 __all__ = ["Cell", "Placement", "campaign_boxes", "cells_of", "kept_windows", "place"]
 
@@ -142,16 +142,19 @@ class Placement:
         """Windows that a model has to look at."""
         return sum(stretch.n_windows for stretch in self.stretches)
 
-    def injected(self, data: CampaignData, number: int) -> tuple[Injected, npt.NDArray[np.int64], Floats]:
-        """Return a stretch with its faults, its events (ls,) and its healthy p (ls, channel)."""
+    def injected(
+        self, data: CampaignData, number: int
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+        """Return a stretch with its faults, (ls, channel), and its events, (ls,)."""
         stretch = self.stretches[number]
         counts, events = data.counts(self.pool, stretch)
-        p = data.p(self.pool, stretch)
         rng = np.random.default_rng([*self.seed, 1, number])
-        done = inject(
-            (np.asarray(counts, np.int32), events, p), self.units, self.faults[number], self.cell.factor, rng
-        )
-        return done, events, p
+        faults = []
+        for fault in self.faults[number]:
+            columns = self.units.members[fault.unit]
+            p = data.p_of(self.pool, stretch, slice(fault.first, fault.last + 1), columns)
+            faults.append((fault, columns, p))
+        return inject(np.asarray(counts, np.int32), events, faults, self.cell.factor, rng), events
 
 
 def place(cell: Cell, data: CampaignData) -> Placement:
@@ -228,7 +231,7 @@ def _order(pool: Pool, n_windows: int, data: CampaignData) -> list[int]:
     return [start + step for step in range(block - n_windows + 1) for start in starts]
 
 
-def kept_windows(pool: Pool, data: CampaignData, placements: Sequence[Placement]) -> Ints:
+def kept_windows(pool: Pool, placements: Sequence[Placement]) -> Ints:
     """Return the windows whose healthy twins are kept as negatives, in order.
 
     Those in which the stretches of the pool's cells begin, and others up to `_LEAST_KEPT`, so that small

@@ -192,6 +192,12 @@ class CampaignData:
         run, rows = self._place(pool, stretch)
         return self.truth(run).p(rows.start, rows.stop, healthy=True)
 
+    def p_of(self, pool: Pool, stretch: Stretch, rows: slice, columns: npt.NDArray[np.int64]) -> Floats:
+        """Return the true healthy p of some rows of a stretch and some channels, (row, column)."""
+        run, whole = self._place(pool, stretch)
+        part = slice(whole.start + rows.start, whole.start + rows.stop)
+        return self.truth(run).response.p(part, columns)
+
     def windows(self, pool: Pool, chosen: Sequence[int]) -> tuple[Counts, npt.NDArray[np.int64]]:
         """Return counts (window, time, channel) and events (window, time) of windows given by their numbers."""
         parts = [self.counts(pool, Stretch(int(number), 1)) for number in chosen]

@@ -11,6 +11,7 @@ known           with the true p only: the ratio for the cell's own unit, factor 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,14 +30,15 @@ from calowatch.detect.mixture import (
 __all__ = ["EVIDENCES", "SAID", "Scores", "known_ratio", "scores_of"]
 
 Floats = npt.NDArray[np.float64]
+AnyFloats = npt.NDArray[np.floating[Any]]
 
 EVIDENCES = ("source", "z", "mixture", "calibrated", "known")
 SAID: Mapping[str, str] = {
     "source": "source score",
-    "z": "binomial z",
-    "mixture": "likelihood ratio mixed over factors",
-    "calibrated": "the same, calibrated",
-    "known": "likelihood ratio, all known",
+    "z": "z",
+    "mixture": "mixture",
+    "calibrated": "calibrated mixture",
+    "known": "all known",
 }
 """What tables call them."""
 
@@ -55,11 +57,19 @@ class Scores:
         ln likelihood ratios (factor, window, channel) of the mixtures.
     """
 
-    channel: Mapping[str, Floats]
-    signed: Mapping[str, Floats]
-    ratios: Mapping[str, Floats]
+    channel: Mapping[str, AnyFloats]
+    signed: Mapping[str, AnyFloats]
+    ratios: Mapping[str, AnyFloats]
 
-    def units(self, evidence: str, incidence: sparse.csr_array) -> Floats:
+    def rows(self, chosen: npt.NDArray[np.bool_]) -> "Scores":
+        """Return the scores of some of the windows."""
+        return Scores(
+            {name: values[chosen] for name, values in self.channel.items()},
+            {name: values[chosen] for name, values in self.signed.items()},
+            {name: values[:, chosen] for name, values in self.ratios.items()},
+        )
+
+    def units(self, evidence: str, incidence: sparse.csr_array) -> AnyFloats:
         """Return the scores of units, (window, unit), by summing over their channels."""
         if evidence in self.ratios:
             return unit_mixture(self.ratios[evidence], incidence)
@@ -87,13 +97,14 @@ def scores_of(
     """
     sums = window_sums(*windows, min_events=min_events)
     z = np.nan_to_num(sums.z())
-    channel, signed = {"z": np.abs(z)}, {"z": z}
+    channel: dict[str, AnyFloats] = {"z": np.abs(z)}
+    signed: dict[str, AnyFloats] = {"z": z}
     if source is not None:
         signed["source"] = channel["source"] = np.asarray(source, np.float64)
-    ratios = {"mixture": log_ratio_stack(sums, FACTORS)}
+    ratios: dict[str, AnyFloats] = {"mixture": log_ratio_stack(sums, FACTORS)}
     channel["mixture"] = log_mixture(ratios["mixture"])
     if sigma is not None:
-        ratios["calibrated"] = ratios["mixture"] * _trust(sums, sigma)
+        ratios["calibrated"] = ratios["mixture"] * _trust(sums, sigma).astype(np.float32)
         channel["calibrated"] = log_mixture(ratios["calibrated"])
     return Scores(channel, signed, ratios)
 

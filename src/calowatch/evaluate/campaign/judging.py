@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from calowatch.core.files import write_json
-from calowatch.detect.mixture import unit_mixture
+from calowatch.detect.mixture import log_mixture, unit_mixture
 from calowatch.evaluate.campaign.cells import Cell, Placement
 from calowatch.evaluate.campaign.data import Pool
-from calowatch.evaluate.campaign.evidence import Scores, known_ratio
+from calowatch.evaluate.campaign.evidence import known_ratio
 from calowatch.evaluate.campaign.models import TRUTH, Contestant
 from calowatch.evaluate.campaign.scoring import (
     AT_ONCE,
@@ -26,13 +25,14 @@ from calowatch.evaluate.campaign.scoring import (
     limits,
     save_arrays,
 )
-from calowatch.evaluate.campaign.units import unit_scores
+from calowatch.evaluate.campaign.units import Flagged, unit_scores
 from calowatch.metrics.blocks import CAPTURES, Ranking, block_counts, rank
 from calowatch.simulate.injection import Placed
 
 __all__ = ["cell_path", "judge_cell"]
 
 Floats = npt.NDArray[np.float64]
+AnyFloats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 Singles = npt.NDArray[np.float32]
 
@@ -58,7 +58,7 @@ class _Stretches:
     numbers: list[int]
     counts: npt.NDArray[Any]
     events: Ints
-    p: Floats
+    p: Floats | None
     n_windows: int
 
 
@@ -84,7 +84,7 @@ def judge_cell(work: Workbench, who: Contestant, cell: Cell) -> None:
         return
     fixed = limits(work, who)
     tallies: dict[str, _Tally] = {}
-    for part in _stretches(work, placed):
+    for part in _stretches(work, placed, truth=who.name == TRUTH):
         _score(work, who, (placed, part, fixed), tallies)
     healthy = _negatives(work, who, placed)
     first = np.concatenate(
@@ -96,24 +96,25 @@ def judge_cell(work: Workbench, who: Contestant, cell: Cell) -> None:
     for name, tally in tallies.items():
         figures[name] = _figures(work, (placed, name, block, fixed), tally, healthy)
         arrays[f"score_{name}"] = np.concatenate(tally.score)
+        arrays[f"best_{name}"] = np.array([values.max() for values in tally.score], np.float32)
         arrays[f"unit_{name}"] = np.array(tally.unit_score, np.float32)
     save_arrays(path.with_suffix(".npz"), arrays)
     write_json(path, {**head, "evidences": figures})
 
 
-def _stretches(work: Workbench, placed: Placement) -> Iterator[_Stretches]:
-    """Yield stretches with their faults, as many at a time as make a batch of windows."""
-    size = placed.stretches[0].n_windows
-    each, length = max(1, AT_ONCE // size), placed.pool.window
+def _stretches(work: Workbench, placed: Placement, *, truth: bool) -> Iterator[_Stretches]:
+    """Yield stretches with their faults, as many at a time as make a batch of windows; with p for the truth only."""
+    size, data = placed.stretches[0].n_windows, work.data
+    each, shape = max(1, AT_ONCE // size), (-1, placed.pool.window, len(data.table))
     for start in range(0, len(placed.stretches), each):
         numbers = list(range(start, min(start + each, len(placed.stretches))))
-        done = [placed.injected(work.data, number) for number in numbers]
-        n = len(work.data.table)
+        done = [placed.injected(data, number) for number in numbers]
+        p = np.concatenate([data.p(placed.pool, placed.stretches[n]) for n in numbers]) if truth else None
         yield _Stretches(
             numbers,
-            np.concatenate([injected.counts for injected, _, _ in done]).reshape(-1, length, n),
-            np.concatenate([events for _, events, _ in done]).reshape(-1, length),
-            np.concatenate([p for _, _, p in done]).reshape(-1, length, n),
+            np.concatenate([counts for counts, _ in done]).reshape(shape),
+            np.concatenate([events for _, events in done]).reshape(shape[:2]),
+            None if p is None else p.reshape(shape),
             size,
         )
 
@@ -137,7 +138,7 @@ def _score(
             values, units, named, fixed.channel[name], _unit_limit(fixed, placed, name), part.n_windows
         )
         _count(work, (placed, part, view), tallies.setdefault(name, _Tally()))
-    if who.name == TRUTH:
+    if part.p is not None:
         channel, units = _known(placed, (part.counts, part.events, part.p), work)
         view = _View(channel, units, None, np.inf, np.inf, part.n_windows)
         _count(work, (placed, part, view), tallies.setdefault("known", _Tally()))
@@ -151,9 +152,9 @@ def _unit_limit(fixed: Limits, placed: Placement, name: str) -> float:
 class _View:
     """One evidence of some windows: scores of channels, of the cell's units, and of all named units."""
 
-    channel: Floats
-    units: Floats | None
-    hardware: Floats | None
+    channel: AnyFloats
+    units: AnyFloats | None
+    hardware: AnyFloats | None
     limit: float
     unit_limit: float
     n_windows: int
@@ -166,6 +167,8 @@ def _count(work: Workbench, given: tuple[Placement, _Stretches, _View], tally: _
         rows = slice(i * size, (i + 1) * size)
         flags = view.channel[rows] > view.limit
         healthy = np.ones(flags.shape[1], dtype=bool)
+        some = np.asarray(flags.any(axis=0))
+        any_flags = Flagged.of(work.hardware, some) if view.hardware is None else None
         for fault in placed.faults[number]:
             columns = placed.units.members[fault.unit]
             healthy[columns] = False
@@ -173,10 +176,21 @@ def _count(work: Workbench, given: tuple[Placement, _Stretches, _View], tally: _
             own = view.channel[active][:, columns]
             tally.score.append(own.max(axis=0).astype(np.float32))
             whole = own[:, 0] if view.units is None else view.units[active, fault.unit]
+            found = np.asarray(whole > view.unit_limit)
             tally.unit_score.append(float(whole.max()))
-            tally.delay.append(_delay(fault, np.asarray(whole > view.unit_limit), window))
-            tally.named.append(_named(work, view, active, columns, bool((whole > view.unit_limit).any())))
+            tally.delay.append(_delay(fault, found, window))
+            if not found.any():
+                tally.named.append(False)
+            elif any_flags is not None:
+                tally.named.append(work.hardware.named_by_flags(any_flags, columns))
+            else:
+                tally.named.append(_named(work, view, active.start + int(whole.argmax()), columns))
         tally.untouched.append((int(flags[:, healthy].sum()), int(healthy.sum()) * size))
+
+
+def _named(work: Workbench, view: _View, row: int, columns: Ints) -> bool:
+    assert view.hardware is not None
+    return work.hardware.named_by_ratio(view.channel[row], view.hardware[row], columns)
 
 
 def _delay(fault: Placed, found: npt.NDArray[np.bool_], window: int) -> float:
@@ -187,20 +201,9 @@ def _delay(fault: Placed, found: npt.NDArray[np.bool_], window: int) -> float:
     return float(last - fault.first)
 
 
-def _named(work: Workbench, view: _View, active: slice, columns: Ints, found: bool) -> bool:
-    if not found:
-        return False
-    if view.hardware is None:
-        flags = (view.channel[active] > view.limit).any(axis=0)
-        return work.hardware.named_by_flags(flags, columns)
-    rows = range(*active.indices(len(view.channel)))
-    best = max(rows, key=lambda row: float(view.channel[row, columns].sum()))
-    return work.hardware.named_by_ratio(view.channel[best], view.hardware[best], columns)
-
-
 def _known(
     placed: Placement, windows: tuple[npt.NDArray[Any], Ints, Floats], work: Workbench
-) -> tuple[Floats, Floats | None]:
+) -> tuple[AnyFloats, AnyFloats | None]:
     """Return the ratio that knows p, unit, factor and length, of channels and, for units, of units.
 
     Where a fault is shorter than the window, all its places are equally likely. Channels that no fault of the cell can
@@ -208,10 +211,10 @@ def _known(
     """
     cell = placed.cell
     ratios = known_ratio(windows, cell.factor, cell.duration, work.campaign.judgement.min_events)
-    channel = np.full(ratios.shape[1:], NEVER)
+    channel: AnyFloats = np.full(ratios.shape[1:], NEVER)
     if cell.unit == "channel":
         columns = np.concatenate(placed.units.members)
-        channel[:, columns] = special.logsumexp(ratios[..., columns], axis=0) - np.log(len(ratios))
+        channel[:, columns] = log_mixture(ratios[..., columns])
         return channel, None
     units = unit_mixture(ratios, placed.units.incidence(ratios.shape[-1]))
     for unit, inside in enumerate(placed.units.members):
@@ -247,7 +250,7 @@ def _negatives(work: Workbench, who: Contestant, placed: Placement) -> _Negative
     return _Negatives(channel, units)
 
 
-def _sorted(values: Floats) -> Singles:
+def _sorted(values: AnyFloats) -> Singles:
     return np.sort(values.astype(np.float32), axis=1)
 
 
@@ -296,6 +299,7 @@ def _told(ranking: Ranking) -> dict[str, Any]:
         "n_faulty": ranking.n_faulty,
         "n_healthy": ranking.n_healthy,
         "prevalence": ranking.prevalence,
+        "curve": [list(point) for point in ranking.curve],
     }
 
 

@@ -68,7 +68,17 @@ class Contestant:
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """What a model says of windows, in the campaign's channels: p [window, time, channel] and source's score, if any."""
+    """What a model says of windows, in the campaign's channels.
+
+    Parameters
+    ----------
+    p
+        Expected probability [window, time, channel].
+    source
+        The published score [window, channel], if the model has one.
+    seconds
+        What it took.
+    """
 
     p: Floats
     source: Floats | None
@@ -164,12 +174,9 @@ def _add_sigma(folder: Path, model: BaselineWindows) -> None:
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: Path) -> WindowModel:
-    return load_window_model(folder)
-
-
-def _positions(model: WindowModel, data: CampaignData) -> npt.NDArray[np.int64]:
-    """Return the campaign's column of each of the model's channels."""
+def _placed(folder: Path, data: CampaignData) -> tuple[WindowModel, npt.NDArray[np.int64]]:
+    """Return a model, and the campaign's column of each of its channels."""
+    model = load_window_model(folder)
     column = {int(number): i for i, number in enumerate(data.table["channel"])}
     found = np.array([column.get(int(number), -1) for number in model.channel], dtype=np.int64)
     if (found < 0).any() or len(found) != len(column):
@@ -179,7 +186,7 @@ def _positions(model: WindowModel, data: CampaignData) -> npt.NDArray[np.int64]:
             f"{len(found)} channels, {int((found < 0).sum())} of them others",
             f"train it on layout {data.campaign.layout}",
         )
-    return found
+    return model, found
 
 
 def predict(
@@ -193,8 +200,7 @@ def predict(
         When it does not answer for the campaign's channels, or sees windows of another length.
     """
     assert who.folder is not None
-    model = _loaded(who.folder)
-    columns = _positions(model, data)
+    model, columns = _placed(who.folder, data)
     windows, length, n = counts.shape
     if model.window not in (1, length):
         expected = f"windows of {length} lumisections, or of one"

@@ -26,7 +26,8 @@ __all__ = [
 UNIT_TYPES = ("channel", "fibre", "card", "rm", "rbx", "uhtr", "box")
 """What fails: hardware, and the source system's random boxes."""
 
-BASELINES = ("ring", "reference", "pca", "ewma")
+Baseline = Literal["ring", "reference", "pca", "ewma"]
+BASELINES: tuple[Baseline, ...] = ("ring", "reference", "pca", "ewma")
 
 Positive = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -144,7 +145,7 @@ class Campaign(Strict):
     layout: str = "he"
     window: Positive = 5
     detector_seed: Whole = DETECTOR_SEED
-    baselines: tuple[Literal["ring", "reference", "pca", "ewma"], ...] = BASELINES
+    baselines: tuple[Baseline, ...] = BASELINES
     train_ls: Positive = 500
     training: Conditions
     validation: Conditions

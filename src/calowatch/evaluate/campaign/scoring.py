@@ -25,7 +25,7 @@ __all__ = ["AT_ONCE", "CHUNK", "Bench", "Limits", "Workbench", "healthy_chunk", 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-AT_ONCE = 16
+AT_ONCE = 8
 """Windows scored together."""
 
 CHUNK = 250
@@ -50,7 +50,7 @@ class Bench:
         return self.out / "work" / "runs"
 
     def folder(self, who: Contestant) -> Path:
-        """What was scored by a contestant."""
+        """Return where the work of a contestant lies."""
         return self.out / "work" / f"{who.slug}-{who.digest or 'bound'}"
 
 
@@ -87,7 +87,7 @@ class Workbench:
     def kept(self, pool: Pool) -> Ints:
         """Return the windows of a pool whose healthy scores are kept."""
         mine = [self.placement(cell) for cell in self.cells if cell.conditions == pool.name]
-        return kept_windows(pool, self.data, mine)
+        return kept_windows(pool, mine)
 
     def unit_types(self, pool: Pool) -> list[str]:
         """Return the kinds of units that fail as a whole in a pool."""
@@ -112,11 +112,14 @@ class Workbench:
         """
         counts, events = windows
         source, seconds = None, 0.0
+        expected: npt.NDArray[Any] | None = p
         if who.kind != "truth":
             found = predict(who, self.data, counts, events)
-            p, source, seconds = found.p, found.source, found.seconds
-        assert p is not None
-        return scores_of((counts, events, p), source, sigma, self.campaign.judgement.min_events), seconds
+            expected, source, seconds = found.p, found.source, found.seconds
+        assert expected is not None
+        return scores_of(
+            (counts, events, expected), source, sigma, self.campaign.judgement.min_events
+        ), seconds
 
     def batches(
         self, who: Contestant, pool: Pool, chosen: Ints
@@ -164,16 +167,17 @@ def limits(work: Workbench, who: Contestant) -> Limits:
 def _fixed(work: Workbench, who: Contestant) -> Limits:
     pool, judgement = work.data.pools["validation"], work.campaign.judgement
     misfit = Misfit(work.data.table["channel"].to_numpy(np.int64))
-    kept = list[tuple[Any, Ints, Floats, npt.NDArray[Any] | None]]()
+    kept = list[tuple[Any, Ints, npt.NDArray[Any], npt.NDArray[Any] | None]]()
     for _, counts, events, p in work.batches(who, pool, np.arange(pool.n_windows)):
         source = None
         if who.kind != "truth":
             found = predict(who, work.data, counts, events)
-            p, source = np.asarray(found.p, np.float32), found.source
-        assert p is not None
-        kept.append((counts, events, p, source))
-        if who.kind != "truth":
-            misfit.add(counts, events, np.clip(np.asarray(p, np.float64), 1e-9, 1.0 - 1e-9))
+            source, expected = found.source, np.asarray(found.p, np.float32)
+            misfit.add(counts, events, np.clip(np.asarray(expected, np.float64), 1e-9, 1.0 - 1e-9))
+        else:
+            assert p is not None
+            expected = np.asarray(p)
+        kept.append((counts, events, expected, source))
     sigma = misfit.sigma() if who.kind != "truth" else None
     channel: dict[str, list[Any]] = {}
     units: dict[str, dict[str, list[Any]]] = {name: {} for name in (*HARDWARE, "box")}
@@ -220,6 +224,8 @@ def healthy_chunk(work: Workbench, who: Contestant, pool: Pool, chunk: int) -> N
     fixed = limits(work, who)
     chosen = np.arange(pool.n_windows)[chunk * CHUNK : (chunk + 1) * CHUNK]
     kept = set(work.kept(pool).tolist())
+    n = len(work.data.table)
+    incidences = {kind: work.lists[kind].incidence(n) for kind in work.unit_types(pool)}
     parts: dict[str, list[Any]] = {}
     seconds, began = 0.0, time.perf_counter()
     for numbers, counts, events, p in work.batches(who, pool, chosen):
@@ -235,9 +241,11 @@ def healthy_chunk(work: Workbench, who: Contestant, pool: Pool, chunk: int) -> N
             _add(parts, f"top_{name}", np.take_along_axis(single, top, axis=1))
             _add(parts, f"where_{name}", top.astype(np.int32))
             _add(parts, f"kept_{name}", np.sort(single[keep], axis=1))
-            for kind in work.unit_types(pool):
-                values = scores.units(name, work.lists[kind].incidence(single.shape[1]))[keep]
-                _add(parts, f"{kind}_{name}", np.sort(values.astype(np.float32), axis=1))
+        few = scores.rows(keep)
+        for kind, incidence in incidences.items():
+            for name in scores.channel:
+                whole = few.units(name, incidence).astype(np.float32)
+                _add(parts, f"{kind}_{name}", np.sort(whole, axis=1))
     arrays = {name: np.concatenate(values) for name, values in parts.items()}
     arrays["windows"] = chosen.astype(np.int32)
     arrays["seconds"] = np.array([seconds, time.perf_counter() - began, len(chosen) * pool.window])

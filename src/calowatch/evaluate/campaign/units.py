@@ -1,8 +1,9 @@
 """The units of a campaign at once: sums over all of them, and which of them a fault could be taken for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from calowatch.simulate.injection import UnitList, units_of
 __all__ = ["HARDWARE", "Hardware", "unit_lists"]
 
 Floats = npt.NDArray[np.float64]
+AnyFloats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
@@ -42,6 +44,7 @@ class Hardware:
 
     lists: Mapping[str, UnitList]
     n_channels: int
+    _touching: dict[bytes, Ints] = field(default_factory=dict)
 
     @cached_property
     def incidence(self) -> sparse.csr_array:
@@ -56,7 +59,7 @@ class Hardware:
 
     @cached_property
     def price(self) -> Floats:
-        """ln of the number of units of the same kind: what a choice among many costs."""
+        """What a choice among many costs: ln of the number of units of the same kind."""
         counts = [len(self.lists[name]) for name in HARDWARE]
         return np.repeat(np.log(counts), counts)
 
@@ -68,17 +71,28 @@ class Hardware:
     def _parents(self) -> sparse.csr_array:
         return sparse.csr_array(self.incidence.T)
 
+    @cached_property
+    def _box(self) -> Ints:
+        """Readout box of each channel: every named unit lies within one."""
+        box = np.full(self.n_channels, -1, dtype=np.int64)
+        for number, inside in enumerate(self.lists["rbx"].members):
+            box[inside] = number
+        return box
+
     def touching(self, columns: Ints) -> Ints:
         """Return the units that hold any of some channels."""
-        parents = self._parents
-        parts = [parents.indices[parents.indptr[c] : parents.indptr[c + 1]] for c in columns]
-        return np.unique(np.concatenate(parts)).astype(np.int64) if parts else np.empty(0, np.int64)
+        key = columns.tobytes()
+        if key not in self._touching:
+            parents = self._parents
+            parts = [parents.indices[parents.indptr[c] : parents.indptr[c + 1]] for c in columns]
+            self._touching[key] = np.unique(np.concatenate(parts)).astype(np.int64)
+        return self._touching[key]
 
     def is_it(self, unit: int, columns: Ints) -> bool:
         """Return whether a unit is exactly these channels; a card with a single fibre is that fibre."""
         return self._members[unit] == columns.tobytes()
 
-    def named_by_ratio(self, channel: Floats, units: Floats, columns: Ints) -> bool:
+    def named_by_ratio(self, channel: AnyFloats, units: AnyFloats, columns: Ints) -> bool:
         """Return whether the unit whose mixture is largest, after the price of its kind, is the one that failed.
 
         Parameters
@@ -98,30 +112,47 @@ class Hardware:
             return len(columns) == 1
         return self.is_it(int(near[best]), columns)
 
-    def named_by_flags(self, flags: Mask, columns: Ints) -> bool:
+    def named_by_flags(self, flagged: "Flagged", columns: Ints) -> bool:
         """Return whether the unit that overlaps most with the flagged channels is the one that failed.
+
+        Overlap is intersection over union; flagged channels of other readout boxes do not count.
 
         Parameters
         ----------
-        flags
-            Of each channel, (channel,).
+        flagged
+            What is flagged.
         columns
             The channels that failed.
         """
         near = self.touching(columns)
-        inside = self.incidence[near]
-        around = np.asarray((inside.T @ np.ones(len(near))) > 0).ravel()
-        flagged = float((flags & around).sum())
-        if not flagged:
+        around = float(flagged.in_box[np.unique(self._box[columns])].sum())
+        if not around:
             return False
-        shared = np.asarray(inside @ flags.astype(np.float64)).ravel()
-        overlap = shared / (self.sizes[near] + flagged - shared)
+        shared = flagged.in_unit[near]
+        overlap = shared / (self.sizes[near] + around - shared)
         best = int(overlap.argmax())
-        if flags[columns].any() and 1.0 / flagged >= overlap[best]:
-            return len(columns) == 1 and bool(flags[columns[0]])
+        if flagged.flags[columns].any() and 1.0 / around >= overlap[best]:
+            return len(columns) == 1
         return self.is_it(int(near[best]), columns)
 
 
-def unit_scores(scores: Scores, hardware: Hardware) -> dict[str, Floats]:
+@dataclass(frozen=True, eq=False)
+class Flagged:
+    """Flags of channels, and how many of them every unit and every readout box holds."""
+
+    flags: Mask
+    in_unit: Floats
+    in_box: Floats
+
+    @classmethod
+    def of(cls, hardware: Hardware, flags: Mask) -> Self:
+        """Return the sums of flags (channel,)."""
+        in_unit = np.asarray(hardware.incidence @ flags.astype(np.float64))
+        size = len(hardware.lists["rbx"])
+        in_box = np.bincount(hardware._box[flags & (hardware._box >= 0)], minlength=size)
+        return cls(flags, in_unit, in_box.astype(np.float64))
+
+
+def unit_scores(scores: Scores, hardware: Hardware) -> dict[str, AnyFloats]:
     """Return the mixtures of all named units, (window, unit), by evidence."""
     return {name: scores.units(name, hardware.incidence) for name in scores.ratios}

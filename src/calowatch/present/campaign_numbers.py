@@ -1,0 +1,125 @@
+"""Numbers of a campaign's result, picked out and put into words."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "AXES",
+    "NONE",
+    "REFERENCE",
+    "SAID",
+    "TRUTH",
+    "Cell",
+    "Result",
+    "best",
+    "figures_of",
+    "least_of",
+    "number",
+    "on_axis",
+    "rate",
+    "rows_of",
+    "with_interval",
+]
+
+Result = Mapping[str, Any]
+Cell = Mapping[str, Any]
+
+TRUTH, REFERENCE = "true p", "reference"
+OWN = ("calibrated", "mixture", "z")
+SAID = {
+    "source": "source score",
+    "z": "z",
+    "mixture": "mixture",
+    "calibrated": "calibrated mixture",
+    "known": "all known",
+}
+AXES = {
+    "factor": "Factor on p",
+    "unit": "What fails",
+    "duration": "How long it lasts",
+    "ring": "Brightness of the ring",
+    "statistics": "Events per lumisection",
+    "shift": "Which runs",
+    "also": "Off the axes",
+}
+NONE = "-"
+
+
+def number(value: float | None, least: float = 0.0) -> str:
+    """Return a rate as a reader wants it; zero as less than one of all samples.
+
+    Examples
+    --------
+    >>> number(0.0123), number(0.0, 1e-6), number(None), number(3.1e-5)
+    ('0.012', '<1e-06', '-', '3.1e-05')
+    """
+    if value is None or not np.isfinite(value):
+        return NONE
+    if value == 0 and least:
+        return f"<{least:.0e}"
+    return f"{value:.2g}"
+
+
+def with_interval(triple: Sequence[float | None] | None, least: float = 0.0, form: str = "") -> str:
+    """Return a figure with its interval."""
+    if not triple or triple[0] is None:
+        return NONE
+
+    def told(value: float | None) -> str:
+        return number(value, least) if not form else NONE if value is None else format(value, form)
+
+    return f"{told(triple[0])} ({told(triple[1])} to {told(triple[2])})"
+
+
+def figures_of(cell: Cell, model: str, evidence: str) -> Mapping[str, Any] | None:
+    """Return the figures of a model by one evidence, None where it has none."""
+    found: Mapping[str, Any] | None = cell["figures"].get(model, {}).get(evidence)
+    return found
+
+
+def rate(
+    cell: Cell, model: str, evidence: str, level: str = "channel", capture: str = "0.99"
+) -> float | None:
+    """Return the false-positive rate at a capture, None where it was not measured."""
+    told = figures_of(cell, model, evidence)
+    return float(told[level]["fpr"][capture][0]) if told and level in told else None
+
+
+def least_of(cell: Cell, model: str, evidence: str, level: str = "channel") -> float:
+    """Return the rate of a single healthy sample: what none at all stands for."""
+    told = figures_of(cell, model, evidence)
+    return 1.0 / told[level]["n_healthy"] if told and level in told else 0.0
+
+
+def best(cell: Cell, model: str) -> str | None:
+    """Return a model's own evidence with the lowest rate at 99 % capture, the AUC deciding between equals."""
+    own = [name for name in OWN if figures_of(cell, model, name)]
+
+    def order(name: str) -> tuple[float, float]:
+        told = cell["figures"][model][name]["channel"]
+        return told["fpr"]["0.99"][0], -told["roc_auc"][0]
+
+    return min(own, key=order) if own else None
+
+
+def rows_of(result: Result) -> Iterator[tuple[str, str]]:
+    """Yield who stands in the tables: the bounds, then every model by its source score and by its evidence."""
+    for evidence in ("known", "mixture", "z"):
+        yield TRUTH, evidence
+    for who in result["contestants"]:
+        if who["name"] != TRUTH:
+            for evidence in ("source", "z", "calibrated"):
+                if evidence in who["evidences"]:
+                    yield who["name"], evidence
+
+
+def on_axis(result: Result, axis: str) -> list[tuple[str, Cell]]:
+    """Return the cells of an axis in its order, each with its label."""
+    found = [(label, cell) for cell in result["cells"] for name, label in cell["axes"] if name == axis]
+    if axis == "factor":
+        found.sort(key=lambda entry: float(entry[0]))
+    if axis == "duration":
+        found.sort(key=lambda entry: float("inf") if entry[1]["duration"] == "end" else entry[1]["duration"])
+    return found

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from calowatch.bundle.calibrating import calibrate, finish_bundle, load_calibration
+from calowatch.bundle.calibrating import calibrate, finish_bundle
+from calowatch.bundle.calibration_files import load_calibration
 from calowatch.bundle.expecting import WindowPrediction, load_window_model
 from calowatch.bundle.manifest import MANIFEST
 from calowatch.bundle.network import save_network
@@ -95,3 +96,29 @@ def test_calibration_travels_with_the_bundle(ho_parts, ho_windows, tmp_path):
     (folder / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(FormatError, match="calibrate anew"):
         load_calibration(folder)
+
+
+def test_windows_of_a_dataset_are_those_that_were_counted(toy_run, tmp_path):
+    from calowatch.bundle.calibrating import DatasetWindows
+    from calowatch.data.prepare import prepare
+    from calowatch.io.store import write_run
+
+    run = toy_run(1, n_ls=50, run=362758, subdets=("HO",)).occupancy
+    write_run(tmp_path / "o.zarr", run)
+    (tmp_path / "r.toml").write_text(
+        'store = "o.zarr"\n[select]\nsubdets = ["HO"]\n[split]\nby = "ls_range"\ntrain = "1-20"\nvalidation = "21-50"\n'
+        '[window]\nlength = 5\n[preparation]\nsteps = ["per_event"]\n'
+    )
+    prepare(tmp_path / "r.toml", tmp_path / "d")
+    channel = run["channel"].to_numpy()[::-1][:100]
+    windows = DatasetWindows(tmp_path / "d", "validation", channel, at_once=4)
+    assert len(windows) == 6
+    for _ in range(2):
+        counts, n_events = (np.concatenate(parts) for parts in zip(*windows, strict=True))
+        np.testing.assert_array_equal(counts.reshape(30, 100), run["counts"].to_numpy()[20:, ::-1][:, :100])
+        np.testing.assert_array_equal(n_events.ravel(), run["n_events"].to_numpy()[20:])
+    assert len(DatasetWindows(tmp_path / "d", "validation", channel, at_most=2)) == 2
+    with pytest.raises(InputError, match="did you mean"):
+        DatasetWindows(tmp_path / "d", "validatoin", channel)
+    with pytest.raises(InputError, match="1 fewer"):
+        DatasetWindows(tmp_path / "d", "train", np.r_[channel, 2073333])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from calowatch.bundle.baseline import BASELINES, RunWindows, baseline_windows, fit_baseline, save_baseline
-from calowatch.bundle.calibrating import finish_bundle, load_calibration
+from calowatch.bundle.calibrating import finish_bundle
+from calowatch.bundle.calibration_files import load_calibration
 from calowatch.bundle.expecting import load_window_model, training_sigma
 from calowatch.bundle.network import NetworkParts, save_network
 from calowatch.bundle.reference import save_reference

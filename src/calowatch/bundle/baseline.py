@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from calowatch.bundle.calibration_files import save_calibration
 from calowatch.bundle.expecting import Counts, WindowPrediction, check_windows, training_sigma
 from calowatch.bundle.frame import FRAME_FILE, filled_sigma
 from calowatch.bundle.manifest import MANIFEST, hashes, open_manifest, read_arrays
@@ -25,6 +26,7 @@ from calowatch.bundle.reference import load_reference
 from calowatch.core.errors import FormatError, InputError, UnknownNameError, nearest
 from calowatch.core.files import atomic_directory, write_json
 from calowatch.core.progress import SILENT, Progress
+from calowatch.detect.calibration import Calibration
 from calowatch.detector.table import channel_table, segmentation_hash
 from calowatch.models.baselines import Ewma, Template, run_windows
 from calowatch.models.pca import Pca
@@ -37,6 +39,7 @@ __all__ = [
     "baseline_windows",
     "fit_baseline",
     "save_baseline",
+    "save_sigma",
 ]
 
 BASELINES = ("ring", "reference", "pca", "ewma")
@@ -194,7 +197,12 @@ def _error(counts: Counts, n_events: Counts, p: Floats) -> Floats:
     return mean
 
 
-def save_baseline(folder: Path | str, model: BaselineWindows, manifest: Mapping[str, Any]) -> dict[str, Any]:
+def save_baseline(
+    folder: Path | str,
+    model: BaselineWindows,
+    manifest: Mapping[str, Any],
+    calibration: Calibration | None = None,
+) -> dict[str, Any]:
     """Write a baseline as a bundle, and return its manifest.
 
     Parameters
@@ -205,6 +213,8 @@ def save_baseline(folder: Path | str, model: BaselineWindows, manifest: Mapping[
         Kind ring, pca or ewma.
     manifest
         What to record besides: ``runs``, ``provenance`` and the like.
+    calibration
+        What healthy validation data told, if there were any.
 
     Raises
     ------
@@ -220,6 +230,8 @@ def save_baseline(folder: Path | str, model: BaselineWindows, manifest: Mapping[
             np.savez(stream, **_arrays(model.baseline))  # type: ignore[arg-type]
         if model.score_sigma is not None:
             save_sigma(scratch, model.score_sigma)
+        if calibration is not None:
+            save_calibration(scratch, calibration)
         content = {
             "schema": SCHEMA,
             "kind": model.name,

@@ -1,6 +1,5 @@
 """The calibration of a bundle: fixed beforehand on healthy validation windows, by the path that scores later."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -10,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from calowatch.bundle.baseline import BaselineWindows, save_sigma
+from calowatch.bundle.calibration_files import save_calibration
 from calowatch.bundle.expecting import Counts, WindowModel, Windows, load_window_model, training_sigma
-from calowatch.bundle.manifest import amended, read_arrays, read_manifest
-from calowatch.core.errors import FormatError, InputError
-from calowatch.core.files import write_json
+from calowatch.bundle.manifest import amended
+from calowatch.core.errors import InputError
 from calowatch.data.dataset import channel_places, open_dataset
 from calowatch.detect.calibration import RATES, Calibration, Misfit, Thresholds, binomial_evidence, pooled
 from calowatch.detect.mixture import log_mixture, log_ratio_stack, window_sums
 
-__all__ = ["FIGURES", "DatasetWindows", "calibrate", "finish_bundle", "load_calibration"]
+__all__ = ["FIGURES", "DatasetWindows", "calibrate", "finish_bundle"]
 
 Floats = npt.NDArray[np.floating[Any]]
 Figure = Callable[[Counts, Counts, Floats], Floats]
@@ -32,9 +31,6 @@ def _mixture(counts: Counts, n_events: Counts, p: Floats) -> Floats:
 FIGURES: Mapping[str, Figure] = MappingProxyType({"binomial": binomial_evidence, "mixture": _mixture})
 """What is calibrated besides the source's score: abs(signed evidence), and ln of the likelihood ratio mixed over
 factors."""
-
-_TEXT = "calibration.json"
-_ARRAYS = "calibration.npz"
 
 
 class DatasetWindows:
@@ -156,67 +152,7 @@ def finish_bundle(folder: Path | str, windows: Windows, training: Windows | None
         model = model.with_sigma(sigma)
     calibration = calibrate(model, windows)
     with amended(folder) as scratch:
-        _save(scratch, calibration)
+        save_calibration(scratch, calibration)
         if sigma is not None:
             save_sigma(scratch, sigma)
     return calibration
-
-
-def _save(folder: Path, calibration: Calibration) -> None:
-    figures = {
-        name: {
-            "samples": found.samples,
-            "thresholds": [
-                {"rate": rate, "threshold": value if above else None, "samples_above": above}
-                for rate, value, above in zip(found.rates, found.values, found.above, strict=True)
-            ],
-        }
-        for name, found in calibration.thresholds.items()
-    }
-    write_json(folder / _TEXT, {"n_windows": calibration.n_windows, "figures": figures})
-    with (folder / _ARRAYS).open("wb") as stream:
-        np.savez(stream, channel=calibration.channel, sigma=calibration.sigma)
-
-
-def load_calibration(folder: Path | str, manifest: Mapping[str, Any] | None = None) -> Calibration | None:
-    """Return the calibration of a bundle, None where it has none.
-
-    Parameters
-    ----------
-    folder
-        A bundle whose files have been checked.
-    manifest
-        Its manifest, where it has been read already.
-
-    Raises
-    ------
-    FormatError
-        When it is damaged.
-    """
-    folder = Path(folder)
-    manifest = read_manifest(folder) if manifest is None else manifest
-    if _TEXT not in manifest["sha256"]:
-        return None
-    try:
-        told = json.loads((folder / _TEXT).read_text(encoding="utf-8"))
-        figures = {name: _thresholds(entry) for name, entry in told["figures"].items()}
-        arrays = read_arrays(folder / _ARRAYS)
-        channel, sigma = arrays["channel"], arrays["sigma"]
-        n_windows = int(told["n_windows"])
-    except (OSError, LookupError, ValueError, TypeError, AttributeError) as error:
-        raise FormatError(
-            folder / _TEXT, "a calibration", f"a damaged one ({error})", "calibrate anew"
-        ) from error
-    if sigma.shape != channel.shape or not (np.isfinite(sigma) & (sigma > 0)).all():
-        raise FormatError(folder / _ARRAYS, "a positive sigma per channel", "other numbers", "calibrate anew")
-    return Calibration(figures, channel, sigma, n_windows)
-
-
-def _thresholds(entry: Mapping[str, Any]) -> Thresholds:
-    rows = entry["thresholds"]
-    return Thresholds(
-        tuple(float(row["rate"]) for row in rows),
-        tuple(float("nan") if row["threshold"] is None else float(row["threshold"]) for row in rows),
-        int(entry["samples"]),
-        tuple(int(row["samples_above"]) for row in rows),
-    )

@@ -77,7 +77,9 @@ def save_reference(folder: Path, reference: Reference, manifest: Mapping[str, An
             np.savez_compressed(stream, **{name: getattr(reference, f"{name}_") for name in _NAMES})
         content = {
             "schema": _SCHEMA,
+            "kind": Reference.method,
             "model": Reference.method,
+            "n_parameters": len(reference.channel_),
             "segmentation": segmentation_hash(str(manifest["era"])),
             "sha256": {_ARRAYS: file_hash(scratch / _ARRAYS)},
             **manifest,

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from calowatch.bundle.baseline import BaselineWindows
-from calowatch.bundle.calibrating import load_calibration
+from calowatch.bundle.calibration_files import load_calibration
 from calowatch.bundle.expecting import WindowModel, load_window_model
 from calowatch.bundle.manifest import bundle_kind, read_manifest
 from calowatch.bundle.reference import load_reference

@@ -26,7 +26,9 @@ def monitor(
     ),
     reference: Annotated[
         Path | None,
-        typer.Option("--reference", "-r", help="Bundle written by fit; without it, phi rings are compared."),
+        typer.Option(
+            "--reference", "-r", help="Bundle written by fit or train; without it, phi rings are compared."
+        ),
     ] = None,
     known: Annotated[
         Path | None, typer.Option("--known", help="Channels known to be bad: CSV or CMSSW channel status.")

@@ -137,6 +137,22 @@ def test_a_split_that_leaks_says_so(two_runs, tmp_path):
     assert "near-duplicates" in (tmp_path / "b" / "card.md").read_text()
 
 
+def test_the_mean_of_two_is_judged_where_neither_has_learned(linear, two_runs, tmp_path):
+    make(tmp_path / "trees", two_runs, "trees", split={"by": "random"})
+    found = evaluate_run(
+        linear, EvaluateRequest(tmp_path / "out", partners=(tmp_path / "trees",), draws=0, png=False)
+    )
+    tables = []
+    for number, each in enumerate((linear, tmp_path / "trees")):
+        evaluate_run(each, EvaluateRequest(tmp_path / str(number), draws=0, png=False))
+        tables.append(pd.read_csv(tmp_path / str(number) / "scores.csv").set_index(["source", "position"]))
+    both = pd.read_csv(tmp_path / "out" / "scores.csv").set_index(["source", "position"])
+    assert set(both.index) == set(tables[0].index) & set(tables[1].index)
+    mean = (tables[0].loc[both.index, "p run 357479"] + tables[1].loc[both.index, "p run 357479"]) / 2
+    np.testing.assert_allclose(both["p run 357479"], mean, rtol=1e-4)
+    assert found.document["model"] == "mean of linear, trees"
+
+
 # -- tables -------------------------------------------------------------------------------------------------------
 
 

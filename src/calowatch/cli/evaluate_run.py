@@ -23,6 +23,12 @@ def run(
         list[Path] | None,
         typer.Option("--other", metavar="FILE", help="Images of no class it knows, such as a third run."),
     ] = None,
+    partner: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with", metavar="BUNDLE", help="Judge the mean with this classifier of the same classes."
+        ),
+    ] = None,
     side: Annotated[
         str, typer.Option("--side", help="Side of the training's split: test, validation or train.")
     ] = "test",
@@ -49,6 +55,7 @@ def run(
     calowatch evaluate run models/vit --data Run355456_Dataset_b.npy --data Run357479_Dataset_b.npy --out judged
     calowatch evaluate run models/vit --other Run356615_Dataset_a.npy --out judged
     calowatch evaluate run models/torch --side validation --out judged --json
+    calowatch evaluate run models/convnet --with models/trees --out together
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
     from typing import cast, get_args
 
@@ -65,6 +72,7 @@ def run(
         out,
         tuple(data or ()),
         tuple(other or ()),
+        tuple(partner or ()),
         side,
         cast("ClassifyMode", mode),
         draws,

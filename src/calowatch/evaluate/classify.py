@@ -1,7 +1,7 @@
 """The verb ``evaluate run``: what an image classifier is worth, on images that it has not learned from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import pandas as pd
 from calowatch.bundle.classifier import (
     ClassifierBundle,
     class_logits_of,
+    classify_data,
     load_classifier,
     novelty_scores,
-    softmax,
 )
 from calowatch.bundle.dealt import deal_again
 from calowatch.bundle.engines import ClassifyMode
@@ -57,6 +57,9 @@ class EvaluateRequest:
         own, where they still lie.
     other
         Files of images of no class that the classifier knows.
+    partners
+        Further classifiers of the same classes: the mean of all their probabilities is judged, on images that none of
+        them has learned from.
     side
         Of the training's split: test, validation or train. Train is no judgement, and the report says so.
     mode
@@ -74,6 +77,7 @@ class EvaluateRequest:
     out: Path
     data: tuple[Path, ...] = ()
     other: tuple[Path, ...] = ()
+    partners: tuple[Path, ...] = ()
     side: str = "test"
     mode: ClassifyMode = "float32"
     draws: int = 200
@@ -131,10 +135,23 @@ def evaluate_run(bundle: Path | str, request: EvaluateRequest) -> Evaluated:
     check_place(request.out)
     known = load_classifier(bundle)
     chosen = _choose(known, request)
-    logits = class_logits_of(known, chosen.data, chosen.rows, request.mode, request.progress)
+    together = [(known, chosen)]
+    for path in request.partners:
+        partner = _partner(known, load_classifier(path))
+        together.append((partner, _choose(partner, request)))
+        chosen = replace(chosen, rows=np.intersect1d(chosen.rows, together[-1][1].rows))
+    if not len(chosen.rows):
+        raise InputError(
+            "--with", "images that none of them has learned from", "none", "give other files with --data"
+        )
+    p = [
+        classify_data(each, seen.data, chosen.rows, request.mode, request.progress) for each, seen in together
+    ]
     data = chosen.data.some(chosen.rows)
     blocks = independent_blocks(data, known.recipe.data.split)
-    judged = Judged(data.labels, softmax(logits, known.temperature).astype(np.float64), blocks)
+    judged = Judged(data.labels, np.mean(p, axis=0, dtype=np.float64), blocks)
+    if len(together) > 1:
+        known = _mean(known, [each for each, _ in together[1:]])
     strangers = _strangers(known, chosen, request) if request.other else None
     report = _report(known, chosen, judged, request, strangers)
     document = _document(known, chosen, report, request)
@@ -145,6 +162,24 @@ def evaluate_run(bundle: Path | str, request: EvaluateRequest) -> Evaluated:
         _scores(data, judged, known.classes).to_csv(scratch / "scores.csv", index=False, float_format="%.6g")
         names = [path.name for path in written] + ["evaluation.json", "errors.csv", "scores.csv"]
     return Evaluated(document, report, tuple(request.out / name for name in names))
+
+
+def _partner(first: ClassifierBundle, other: ClassifierBundle) -> ClassifierBundle:
+    if (other.classes, other.manifest["images"]) != (first.classes, first.manifest["images"]):
+        raise InputError(
+            "--with",
+            f"a classifier of {' and '.join(first.classes)}, in this order",
+            " and ".join(other.classes),
+            "choose another",
+        )
+    return other
+
+
+def _mean(first: ClassifierBundle, others: Sequence[ClassifierBundle]) -> ClassifierBundle:
+    """Return the first bundle under the name and size of all of them."""
+    names = f"mean of {', '.join(each.name for each in (first, *others))}"
+    size = sum(each.manifest["n_parameters"] for each in (first, *others))
+    return replace(first, manifest={**first.manifest, "model": names, "n_parameters": size})
 
 
 def _choose(bundle: ClassifierBundle, request: EvaluateRequest) -> _Chosen:

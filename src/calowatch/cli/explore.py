@@ -1,7 +1,8 @@
 """``calowatch explore``: pictures and tables of runs and image sets."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +17,8 @@ def explore(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Runs: files, folders, stores or STORE::RUN. Images: npy files, or a folder of them.",
+            help="Runs: files, folders, stores or STORE::RUN. Images: npy files, or a folder of them; HDF5 files of "
+            "electrons and photons.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")] = Path(
@@ -48,6 +50,7 @@ def explore(
     calowatch explore STORE --out explored
     calowatch explore run306138_ls1-6.hdf5 --run 306138 --out explored
     calowatch explore Run355456_Dataset_a.npy Run357479_Dataset_a.npy --out images
+    calowatch explore SinglePhotonPt50_a.hdf5 SingleElectronPt50_a.hdf5 --out particles
     calowatch explore STORE::362760 --out explored --no-png --json
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
     from calowatch.cli.terminal import print_json, terminal_progress
@@ -61,15 +64,32 @@ def explore(
     if json:
         print_json(explored.document)
         return
-    show(explored)
+    if "kind" in explored.document:
+        show_labelled(explored.document)
+    else:
+        show(explored)
     typer.echo(f"Report: {out / 'explore.html'}, numbers: {out / 'explore.json'}")
+
+
+def show_labelled(document: Mapping[str, Any]) -> None:
+    """Print what is in labelled images, and the observables that tell most."""
+    for label, (name, n) in enumerate(document["images"].items()):
+        shares = ", ".join(
+            f"{channel} {100 * share:.2f} %"
+            for channel, share in zip(document["channels"], document["nonzero"][label], strict=True)
+        )
+        typer.echo(f"{name}: {n} images, not zero: {shares}")
+    for row in document["observables"][:10]:
+        if row["auc"] is not None:
+            typer.echo(f"  {row['observable']:20} AUC {row['auc']:.4f} ± {row['error']:.4f}")
 
 
 def show(explored: "Explored") -> None:
     """Print the tables that fit a terminal."""
+    from calowatch.present.explore_given import Exploration
     from calowatch.present.explore_tables import statistics_table
 
-    document = explored.document
+    document, numbers = explored.document, explored.numbers
     for each in document["runs"]:
         events = f"{each['events']:.0f} events" if each["events"] else "events unknown"
         typer.echo(
@@ -90,5 +110,5 @@ def show(explored: "Explored") -> None:
                     f"  {row['subdet']}: ln rate ratio {row['median']:+.4f} to run {document['runs'][0]['run']}, "
                     f"spread of rings {row['spread']:.4f}"
                 )
-    if document["images"]:
-        typer.echo(statistics_table(explored.numbers).to_string())
+    if document["images"] and isinstance(numbers, Exploration):
+        typer.echo(statistics_table(numbers).to_string())

@@ -16,15 +16,18 @@ from calowatch.core.files import file_hash, staged_files
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.evaluate.explore_images import image_numbers
+from calowatch.evaluate.explore_labelled import Kind, labelled_kind, labelled_numbers, open_labelled
 from calowatch.evaluate.explore_runs import drift_between, run_numbers
 from calowatch.io.images import ImageSet, find_images, read_images
 from calowatch.io.request import ReadRequest
 from calowatch.io.sources import expand, read_piece, read_sources
 from calowatch.present.explore_given import RING, Exploration, ImageNumbers, RunNumbers
 from calowatch.present.explore_images_png import write_image_figures
+from calowatch.present.explore_labelled import LabelledNumbers, labelled_document, labelled_page
 from calowatch.present.explore_page import exploration_page
 from calowatch.present.explore_runs_png import write_run_figures
 from calowatch.present.explore_tables import drift_summary, ratio_table, run_table, variance_summary
+from calowatch.present.panels_page import write_page
 
 __all__ = ["ExploreSettings", "Explored", "explore"]
 
@@ -65,7 +68,7 @@ class Explored:
     """
 
     document: Mapping[str, Any]
-    numbers: Exploration
+    numbers: Exploration | LabelledNumbers
     files: tuple[Path, ...]
 
 
@@ -82,6 +85,7 @@ def explore(
     ----------
     sources
         Occupancy: files, folders, stores (all runs of them) or ``STORE::RUN``. Images: npy files, or a folder of them.
+        Labelled images of particles: their files, alone.
     out
         Folder for the results; other files there stay.
     settings
@@ -94,7 +98,10 @@ def explore(
     InputError
         When a source cannot be used; nothing is written then.
     """
-    settings = settings or ExploreSettings()
+    settings, sources = settings or ExploreSettings(), list(sources)
+    kind = labelled_kind(sources)
+    if kind is not None:
+        return _explore_labelled(kind, sources, Path(out), settings, progress)
     image_files, occupancy = _sorted(sources)
     sets = _image_sets(image_files, settings.labels, progress)
     runs = _run_numbers(occupancy, settings.request, progress)
@@ -119,6 +126,22 @@ def explore(
             write_image_figures(scratch, given, progress) if images else None
         names = sorted(path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file())
     return Explored(content, given, tuple(Path(out) / name for name in names))
+
+
+def _explore_labelled(
+    kind: Kind, sources: Sequence[str | Path], out: Path, settings: ExploreSettings, progress: Progress
+) -> Explored:
+    data, notes = open_labelled(kind, sources, progress)
+    given = labelled_numbers(data, notes, progress)
+    made = provenance("explore", sources=[{"name": name} for name in given.sources])
+    content: dict[str, Any] = _plain({**labelled_document(given), "provenance": made})
+    with staged_files(out) as scratch:
+        (scratch / "explore.json").write_text(
+            json.dumps(content, allow_nan=False, separators=(",", ":")) + "\n"
+        )
+        write_page(scratch, "explore", labelled_page(given, made), png=settings.png)
+        names = sorted(path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file())
+    return Explored(content, given, tuple(out / name for name in names))
 
 
 def _sorted(sources: Iterable[str | Path]) -> tuple[list[Path], list[str | Path]]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from calowatch.present.image_panels import ImagePanel, image_figure, write_images
 from calowatch.present.panels import Panel, panel_figure, write_panel
 from calowatch.present.report import render_page
 
-__all__ = ["Page", "Section", "Table", "write_page"]
+__all__ = ["Page", "Picture", "Section", "Table", "write_page"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,22 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """A picture inside the page.
+
+    Parameters
+    ----------
+    caption
+        Words below it.
+    source
+        Its content as a ``data:`` address.
+    """
+
+    caption: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of a page.
 
@@ -40,12 +57,15 @@ class Section:
         Shown first.
     panels
         Figures by the name of their PNG file, without its ending.
+    pictures
+        Shown last.
     """
 
     heading: str
     note: str = ""
     tables: Sequence[Table] = ()
-    panels: Mapping[str, Panel] = field(default_factory=dict)
+    panels: Mapping[str, Panel | ImagePanel] = field(default_factory=dict)
+    pictures: Sequence[Picture] = ()
 
 
 @dataclass(frozen=True)
@@ -76,9 +96,18 @@ def write_page(folder: Path, name: str, page: Page, *, png: bool = True) -> list
     panels = {each: panel for section in page.sections for each, panel in section.panels.items()}
     context = {
         "page": page,
-        "figures": {each: json.loads(panel_figure(panel).to_json()) for each, panel in panels.items()},
+        "figures": {each: _figure(panel) for each, panel in panels.items()},
         "provenance": json.dumps(page.provenance, indent=1, default=str, ensure_ascii=False),
     }
     path = folder / f"{name}.html"
     path.write_text(render_page("panels", context), encoding="utf-8")
-    return [path, *(write_panel(folder / f"{each}.png", panel) for each, panel in panels.items() if png)]
+    return [path, *(_write(folder / f"{each}.png", panel) for each, panel in panels.items() if png)]
+
+
+def _figure(panel: Panel | ImagePanel) -> Any:
+    drawn = image_figure(panel) if isinstance(panel, ImagePanel) else panel_figure(panel)
+    return json.loads(drawn.to_json())
+
+
+def _write(path: Path, panel: Panel | ImagePanel) -> Path:
+    return write_images(path, panel) if isinstance(panel, ImagePanel) else write_panel(path, panel)

@@ -11,6 +11,7 @@ from calowatch.core.errors import InputError
 from calowatch.evaluate.explore import ExploreSettings
 from calowatch.evaluate.explore_labelled import labelled_kind, labelled_numbers, open_labelled
 from calowatch.io.images import write_images
+from calowatch.io.jets import write_jets
 from calowatch.metrics.ranking import roc_auc
 from calowatch.metrics.showers import SHOWER_OBSERVABLES, shower_observables
 from calowatch.present import panels_page
@@ -125,3 +126,18 @@ def test_scales_of_images(tmp_path, scale, ends):
 
 def test_images_of_nothing_have_a_scale():
     assert ImagePanel("t", [("a", np.zeros((2, 2)))], ("r", "c"), "x").limits() == (0.1, 1.0)
+
+
+def test_jets_are_explored_alike(tmp_path):
+    rng = np.random.default_rng(1)
+    images = np.where(rng.random((12, 3, 125, 125)) < 0.01, rng.exponential(0.1, (12, 3, 125, 125)), 0)
+    images[:, :, 62, 62] = 1.0
+    columns = {"pt": np.full(12, 120.0), "m0": np.full(12, 15.0), "y": np.arange(12) % 2}
+    write_jets(tmp_path / "a.parquet", [(images.astype(np.float32), columns)], {})
+    data, _ = open_labelled(labelled_kind([tmp_path / "a.parquet"]), [tmp_path / "a.parquet"])
+    found = labelled_numbers(data)
+    assert found.n.tolist() == [6, 6]
+    assert len(found.spectra) == 3
+    assert "multiplicity" in set(found.observables[0]["observable"])
+    panels = [name for section in labelled_page(found, {}).sections for name in section.panels]
+    assert sum(name.startswith("mean_") for name in panels) == 3

@@ -18,7 +18,7 @@ def explore(
         typer.Argument(
             metavar="SOURCE...",
             help="Runs: files, folders, stores or STORE::RUN. Images: npy files, or a folder of them; HDF5 files of "
-            "electrons and photons.",
+            "electrons and photons; Parquet files of jets.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")] = Path(

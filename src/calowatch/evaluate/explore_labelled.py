@@ -16,6 +16,7 @@ from calowatch.core.training import ImageDataRecipe
 from calowatch.data.image_sets import open_images
 from calowatch.data.images import ImageData
 from calowatch.io.egamma import find_egamma
+from calowatch.io.jets import find_jets
 from calowatch.metrics.ranking import roc_auc
 from calowatch.models.classical import tabulate
 from calowatch.present.explore_labelled import LabelledNumbers, Spectrum
@@ -31,10 +32,12 @@ _SAMPLES = 4
 _LOOK = 2000  # images of each class that decide the edges of spectra
 _BYTES = 32 * 2**20  # read together
 
-_OBSERVERS: Mapping[str, str] = MappingProxyType({"egamma": "showers"})
+_OBSERVERS: Mapping[str, str] = MappingProxyType({"egamma": "showers", "jets": "jets"})
 """Sets of observables by kind of images."""
 
-_FINDERS: Mapping[Kind, Callable[[str | Path], list[Path]]] = MappingProxyType({"egamma": find_egamma})
+_FINDERS: Mapping[Kind, Callable[[str | Path], list[Path]]] = MappingProxyType(
+    {"egamma": find_egamma, "jets": find_jets}
+)
 
 
 def labelled_kind(sources: Sequence[str | Path]) -> Kind | None:

@@ -36,6 +36,7 @@ def make(out, files, name="linear", split=BLOCKS, **options):
             },
             "network": {"name": name, "options": options},
             "fit": {"batch": 16, "epochs": 2},
+            "export": False,
         }
     )
     return train_images(recipe, TrainRequest(out, tuple(files), device="cpu"))

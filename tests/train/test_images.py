@@ -278,7 +278,10 @@ def test_the_verb_writes_a_bundle(two_runs, tmp_path):
     found = train_images(made, TrainRequest(out, two_runs, device="cpu", seed=3))
     assert {path.name for path in out.iterdir()} == {
         "card.md",
+        "classifier-int8.onnx",
+        "classifier.onnx",
         "curves.png",
+        "exported.json",
         "figures.json",
         "manifest.json",
         "metrics.csv",
@@ -298,9 +301,15 @@ def test_the_verb_writes_a_bundle(two_runs, tmp_path):
     assert json.loads((out / "figures.json").read_text())["side"] == "test"
     images = np.load(two_runs[0])[:5, None]
     again = load_classifier(out)
-    np.testing.assert_array_equal(classify(again, images), classify(found.bundle, images))
+    exact = classify(found.bundle, images, mode="float32")
+    np.testing.assert_array_equal(classify(again, images, mode="float32"), exact)
+    for mode, near in {"auto": 1e-5, "onnx": 1e-5, "int8": 0.1, "bfloat16": 0.05}.items():
+        assert np.abs(classify(again, images, mode=mode) - exact).max() < near
     assert found.summary["figures"]["accuracy"]["value"] == found.figures["accuracy"].value
-    train_images(made, TrainRequest(out, two_runs, device="cpu", epochs=1))
+    plain = made.model_copy(update={"export": False})
+    train_images(plain, TrainRequest(out, two_runs, device="cpu", epochs=1))
+    with pytest.raises(InputError, match="one without"):
+        classify(load_classifier(out), images, mode="int8")
     assert len(pd.read_csv(out / "metrics.csv")) == 1
 
 

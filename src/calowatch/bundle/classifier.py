@@ -2,7 +2,8 @@
 
 A bundle is a folder: ``manifest.json``, the weights (``weights.safetensors`` of a network, ``model.npz`` of a classical
 model), the preparation, ``split.npz`` (which image was on which side, and hashes of those it learned from),
-``novelty.npz``, and what is for people (``card.md``, ``metrics.csv``, ``figures.json``).
+``novelty.npz``, exported forms (``classifier.onnx``, ``classifier-int8.onnx``) and how far they are from the network
+(``exported.json``), and what is for people (``card.md``, ``metrics.csv``, ``figures.json``).
 """
 
 import json
@@ -20,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from calowatch.bundle.dealt import DealtRows, load_dealt
-from calowatch.bundle.engines import ClassifyMode, open_engine
+from calowatch.bundle.engines import ClassifyMode, Engine, open_engine
 from calowatch.bundle.manifest import MANIFEST, hashes, read_manifest
 from calowatch.bundle.novelty import Novelty, energy, load_novelty
 from calowatch.core.errors import FormatError, InputError
@@ -151,7 +152,16 @@ def class_logits(
     batch: int = 256,
 ) -> Images:
     """Return one logit per class, not yet divided by the temperature: [image, class]; arguments as of `classify`."""
-    engine = open_engine(bundle.network, mode)
+    return _logits(bundle, open_engine(bundle.network, mode, bundle.folder), images, scalars, batch)
+
+
+def _logits(
+    bundle: ClassifierBundle,
+    engine: Engine,
+    images: npt.NDArray[Any],
+    scalars: npt.NDArray[Any] | None,
+    batch: int = 256,
+) -> Images:
     parts = [np.zeros((0, bundle.geometry.outputs), np.float32)]
     for first in range(0, len(images), batch):
         beside = None if scalars is None else scalars[first : first + batch]
@@ -190,7 +200,8 @@ def classify(
         Numbers beside them as read, [image, scalar]; None where the classifier takes none.
     mode
         How the network is computed: ``float32`` is the reference, ``bfloat16`` and ``int8`` are quicker and less exact,
-        ``onnx`` is float32 by ONNX Runtime; ``auto`` chooses for this machine. Classical models know float32 only.
+        ``onnx`` is float32 by ONNX Runtime; ``auto`` is ``onnx`` where the bundle holds it. Classical models know
+        float32 only.
     batch
         Images at a time.
 
@@ -212,9 +223,10 @@ def class_logits_of(
     """Return one logit per class of some images of a data set, read piece by piece; see `class_logits`."""
     found = [np.zeros((0, len(bundle.classes)), np.float32)]
     pieces = list(data.pieces(rows, 1024))
+    engine = open_engine(bundle.network, mode, bundle.folder)
     for piece in progress.track(pieces, "classifying", len(pieces)):
         read = data.take(piece)
-        found.append(class_logits(bundle, read["x"], read["scalars"], mode))
+        found.append(_logits(bundle, engine, read["x"], read["scalars"]))
     return np.concatenate(found)
 
 

@@ -192,13 +192,15 @@ class LossRecipe(Strict):
 class ImageTraining(Strict):
     """A network, or a classical model, that tells classes of images apart.
 
-    ``loss.balance`` and ``loss.z`` weigh the router losses of mixtures of experts.
+    ``loss.balance`` and ``loss.z`` weigh the router losses of mixtures of experts. ``export`` also writes the network
+    as ONNX, for quicker answers on a CPU.
     """
 
     task: Literal["images"]
     summary: str
     paper: str = ""
     seed: Whole = 0
+    export: bool = True
     data: ImageDataRecipe
     network: NetworkRecipe
     loss: LossRecipe = LossRecipe()

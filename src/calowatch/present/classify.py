@@ -1,5 +1,6 @@
 """The report of a judged classifier: what is drawn and what is told of it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ __all__ = ["FIGURE_NAMES", "ClassifyReport", "Strangers", "classify_page", "figu
 
 Floats = npt.NDArray[np.float64]
 
-_MOST_ERRORS = 200
+_MOST_ERRORS = 30
 FIGURE_NAMES = {
     "accuracy": "accuracy",
     "roc_auc": "ROC-AUC",
@@ -233,10 +234,10 @@ def _course(given: ClassifyReport) -> dict[str, Panel]:
 def _bins(given: ClassifyReport) -> dict[str, Panel]:
     panels = {}
     for quantity, part in given.bins.groupby("quantity", sort=False):
-        ticks = [f"{low:.3g} - {high:.3g}" for low, high in zip(part["low"], part["high"], strict=True)]
+        ticks = [f"{low:.2f} - {high:.2f}" for low, high in zip(part["low"], part["high"], strict=True)]
         series = [
             Series(
-                np.arange(len(part)),
+                np.arange(len(part)) + shift,
                 part[name].to_numpy(np.float64),
                 words,
                 colour,
@@ -245,11 +246,15 @@ def _bins(given: ClassifyReport) -> dict[str, Panel]:
                 low=part[f"{name}_low"].to_numpy(np.float64),
                 high=part[f"{name}_high"].to_numpy(np.float64),
             )
-            for (name, words), colour, mark in zip(
-                (("roc_auc", "ROC-AUC"), ("accuracy", "accuracy")), series_colours(2), "os", strict=True
+            for (name, words), colour, mark, shift in zip(
+                (("roc_auc", "ROC-AUC"), ("accuracy", "accuracy")),
+                series_colours(2),
+                "os",
+                (-0.05, 0.05),
+                strict=True,
             )
         ]
-        panels[f"bins_{quantity}"] = Panel(
+        panels["bins_" + re.sub(r"\W", "", str(quantity))] = Panel(
             f"By {quantity}", str(quantity), "figure, 95 %", series, ticks=ticks
         )
     return panels

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from calowatch.bundle.classifier import ClassifierBundle, classify_data, save_classifier
+from calowatch.bundle.classifier_onnx import export_classifier
 from calowatch.bundle.dealt import dealt_rows
 from calowatch.bundle.manifest import MANIFEST
 from calowatch.core.files import check_replaceable, file_hash
@@ -25,12 +26,18 @@ from calowatch.data.image_sets import image_files, open_images
 from calowatch.data.image_splits import ImageSides, SplitProof, deal_images, independent_blocks, prove_apart
 from calowatch.data.images import ImageData
 from calowatch.metrics.classification import Figure, Judged, as_json, classification_figures
+from calowatch.models.classifier import Classifier
 from calowatch.train.image_card import card
 from calowatch.train.image_fit import ImageRun, TrainedClassifier, train_classifier
 from calowatch.train.place import CURVES, METRICS, drop_checkpoints
 from calowatch.train.request import TrainRequest, training_folder
 
 __all__ = ["ImageRun", "TrainedClassifier", "TrainedImages", "train_classifier", "train_images"]
+
+_CALIBRATING = 256
+"""Training images by which the 8 bits of an exported network are calibrated, and all its forms compared."""
+
+_DIFFERENCES = ("largest_logit_difference", "largest_difference", "other_class")
 
 _COMPARED_BYTES = 2 * 1024**3
 """Images larger than this together are not compared one by one across sides: it would take as long as an epoch."""
@@ -115,7 +122,14 @@ def train_images(recipe: ImageTraining, request: TrainRequest) -> TrainedImages:
     figures = _judge(bundle, data, sides, side)
     found = TrainedImages(request.out, bundle, trained.history, side, figures)
     if trained.training.get("primary", True):
-        save_classifier(request.out, bundle, lambda folder: _besides(folder, found))
+        learned = data.some(sides.train[:: max(1, len(sides.train) // _CALIBRATING)])
+
+        def besides(folder: Path) -> None:
+            _tell(folder, found)
+            if recipe.export and isinstance(bundle.network, Classifier):
+                _export(folder, bundle, learned, request)
+
+        save_classifier(request.out, bundle, besides)
         drop_checkpoints(training_folder(request.out))
     return found
 
@@ -170,7 +184,20 @@ def _judge(bundle: ClassifierBundle, data: ImageData, sides: ImageSides, side: s
     return classification_figures(Judged(mine.labels, p, independent_blocks(mine, bundle.recipe.data.split)))
 
 
-def _besides(folder: Path, found: TrainedImages) -> None:
+def _export(folder: Path, bundle: ClassifierBundle, learned: ImageData, request: TrainRequest) -> None:
+    """Write the exported forms; a network that cannot be exported is none the worse for it."""
+    assert isinstance(bundle.network, Classifier)
+    read = learned.take(np.arange(min(len(learned), _CALIBRATING)))
+    try:
+        files = export_classifier(bundle.network, folder, *bundle.prepared(read["x"], read["scalars"]))
+    except Exception as error:  # noqa: BLE001 - its many layers raise errors of no common class
+        request.progress.note(f"no ONNX form of {bundle.name}: {str(error).splitlines()[0]}")
+        return
+    told = {each.mode: {name: getattr(each, name) for name in _DIFFERENCES} for each in files}
+    (folder / "exported.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+def _tell(folder: Path, found: TrainedImages) -> None:
     if len(found.history):
         found.history.to_csv(folder / METRICS, index=False)
         shutil.copyfile(training_folder(found.folder) / CURVES, folder / CURVES)

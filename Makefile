@@ -14,10 +14,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --constraint
 SETTINGS := pyproject.toml constraints.txt
 JOBS ?= 2
 
-.PHONY: help demo test verify lint format bench docs clean
+.PHONY: help demo demo-images test verify lint format bench docs clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "make: error: Python 3.11 or later is needed. Fix: make PYTHON=/path/to/python3.11" >&2; exit 2; }
@@ -36,6 +36,9 @@ $(VENV)/.installed-dev: $(SETTINGS) | $(BIN)/python
 
 demo: $(VENV)/.installed-core  ## simulate faults, find them, write demo/report.html
 	$(BIN)/calowatch demo --out demo
+
+demo-images: $(VENV)/.installed-dev  ## simulate particles and jets, learn, judge, write demo-images/report.html
+	$(BIN)/calowatch demo-images --out demo-images
 
 test: $(VENV)/.installed-dev  ## all tests but the slow ones, and the examples of the documentation
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
@@ -61,5 +64,5 @@ docs: $(VENV)/.installed-core  ## write docs/commands.md anew from the verbs' ow
 	$(BIN)/python docs/commands.py
 
 clean:  ## remove what was generated, except .venv
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	rm -rf demo demo-images build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -18,6 +18,7 @@ from calowatch.cli import (
     compare,
     convert,
     demo,
+    demo_images,
     detector,
     evaluate,
     explore,
@@ -86,6 +87,7 @@ app.command("compare")(compare.compare)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)
 app.command("demo")(demo.demo)
+app.command("demo-images")(demo_images.demo_images)
 app.command("prepare")(prepare.prepare)
 
 

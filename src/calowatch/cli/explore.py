@@ -51,6 +51,7 @@ def explore(
     calowatch explore run306138_ls1-6.hdf5 --run 306138 --out explored
     calowatch explore Run355456_Dataset_a.npy Run357479_Dataset_a.npy --out images
     calowatch explore SinglePhotonPt50_a.hdf5 SingleElectronPt50_a.hdf5 --out particles
+    calowatch explore jets.parquet --out jets
     calowatch explore STORE::362760 --out explored --no-png --json
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
     from calowatch.cli.terminal import print_json, terminal_progress

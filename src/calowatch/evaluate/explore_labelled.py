@@ -35,6 +35,9 @@ _BYTES = 32 * 2**20  # read together
 _OBSERVERS: Mapping[str, str] = MappingProxyType({"egamma": "showers", "jets": "jets"})
 """Sets of observables by kind of images."""
 
+_SCALARS: Mapping[Kind, tuple[str, ...]] = MappingProxyType({"egamma": (), "jets": ("pt", "m0")})
+"""Numbers beside the images that are looked at like observables."""
+
 _FINDERS: Mapping[Kind, Callable[[str | Path], list[Path]]] = MappingProxyType(
     {"egamma": find_egamma, "jets": find_jets}
 )
@@ -69,7 +72,9 @@ def open_labelled(
 ) -> tuple[ImageData, tuple[str, ...]]:
     """Open labelled images, of which one class may be missing; return them and what is odd in the files."""
     notes = _Notes(progress)
-    return open_images(sources, ImageDataRecipe(kind=kind), notes, partial=True), tuple(notes.notes)
+    return open_images(
+        sources, ImageDataRecipe(kind=kind, scalars=_SCALARS[kind]), notes, partial=True
+    ), tuple(notes.notes)
 
 
 class _Notes(SilentProgress):
@@ -116,10 +121,11 @@ class _Sums:
             inside = np.clip(values[values != 0], edges[0], np.nextafter(edges[-1], -np.inf))
             self.counts[channel][label] += np.histogram(inside, edges)[0]
 
-    def observe(self, kind: str, images: npt.NDArray[np.float32]) -> None:
-        if kind in _OBSERVERS:
-            self.names, values = tabulate(_OBSERVERS[kind], images, np.empty((len(images), 0)))
-            self.tables.append(values.astype(np.float32))
+    def observe(self, data: ImageData, images: npt.NDArray[np.float32], rows: Ints) -> None:
+        if data.kind in _OBSERVERS:
+            names, values = tabulate(_OBSERVERS[data.kind], images, np.empty((len(images), 0)))
+            self.names = (*names, *data.scalar_names)
+            self.tables.append(np.concatenate([values, data.scalars[rows]], axis=1).astype(np.float32))
 
 
 def labelled_numbers(
@@ -144,7 +150,7 @@ def labelled_numbers(
     for label, piece in progress.track(pieces, "exploring images", len(pieces)):
         images = data.images.read(piece)
         sums.add(images, label)
-        sums.observe(data.kind, images)
+        sums.observe(data, images, piece)
     n = np.array([len(each) for each in rows])
     whole = np.maximum(n, 1)[:, None, None, None]
     present = [label for label in classes if n[label]]
@@ -198,6 +204,15 @@ def _spectra(data: ImageData, sums: _Sums, n: Ints) -> tuple[Spectrum, ...]:
     )
 
 
+def _bins(values: Floats) -> Floats:
+    """Return edges of bins for one observable: one or more whole numbers to a bin where all values are whole."""
+    low, high = (float(end) for end in np.quantile(values, [0.002, 0.998]))
+    if (values == np.rint(values)).all():
+        width = max(1, -(-int(high - low + 1) // _BINS))
+        return np.arange(low, high + width + 1, width) - 0.5
+    return np.linspace(low, high if high > low else low + 1.0, _BINS + 1)
+
+
 def _observables(sums: _Sums, n: Ints, present: Sequence[int]) -> tuple[pd.DataFrame, dict[str, Spectrum]]:
     """Return a row per observable, the best first, and their distributions."""
     columns = ["observable", "auc", "error", *(f"mean {label}" for label in range(len(n)))]
@@ -216,8 +231,7 @@ def _observables(sums: _Sums, n: Ints, present: Sequence[int]) -> tuple[pd.DataF
             row["error"] = float(np.sqrt((n.sum() + 1.0) / (12.0 * n[0] * n[1])))
         row |= {f"mean {label}": values[labels == label].mean() for label in present}
         rows.append(row)
-        low, high = np.quantile(values, [0.002, 0.998])
-        edges = np.linspace(low, high if high > low else low + 1.0, _BINS + 1)
+        edges = _bins(values)
         counts = [
             np.histogram(values[labels == label], edges)[0] / max(n[label], 1) for label in range(len(n))
         ]

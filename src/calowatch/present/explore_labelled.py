@@ -24,6 +24,9 @@ _LEAST_HITS = 20  # of a pixel in either class, for their ratio
 _UNITS: Mapping[tuple[str, str], str] = {
     ("egamma", "energy"): "energy (50 GeV)",
     ("egamma", "time"): "time (50 ns)",
+    ("jets", "tracks"): "track momentum (100 GeV)",
+    ("jets", "ecal"): "ECAL energy (100 GeV)",
+    ("jets", "hcal"): "HCAL energy (100 GeV)",
 }
 
 

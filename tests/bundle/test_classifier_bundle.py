@@ -10,13 +10,12 @@ from calowatch.bundle.classifier import (
     classify,
     classify_data,
     load_classifier,
-    novelty_scores,
-    penultimate,
     save_classifier,
 )
 from calowatch.bundle.dealt import deal_again, dealt_rows, load_dealt
 from calowatch.bundle.manifest import bundle_kind
 from calowatch.bundle.novelty import energy, fit_cloud
+from calowatch.bundle.strangeness import novelty_scores, penultimate
 from calowatch.core.errors import ConflictError, FormatError, InputError
 from calowatch.core.training import ImageSplit, ImageTraining
 from calowatch.data.image_splits import deal_images

@@ -15,7 +15,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -23,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from calowatch.bundle.dealt import DealtRows, load_dealt
 from calowatch.bundle.engines import ClassifyMode, Engine, open_engine
 from calowatch.bundle.manifest import MANIFEST, hashes, read_manifest
-from calowatch.bundle.novelty import Novelty, energy, load_novelty
+from calowatch.bundle.novelty import Novelty, load_novelty
 from calowatch.core.errors import FormatError, InputError
 from calowatch.core.files import atomic_directory, file_hash
 from calowatch.core.progress import SILENT, Progress
@@ -42,8 +41,6 @@ __all__ = [
     "classify",
     "classify_data",
     "load_classifier",
-    "novelty_scores",
-    "penultimate",
     "save_classifier",
     "softmax",
 ]
@@ -239,55 +236,6 @@ def classify_data(
 ) -> Images:
     """Return class probabilities of some images of a data set, read piece by piece: [image, class]."""
     return softmax(class_logits_of(bundle, data, rows, mode, progress), bundle.temperature)
-
-
-def penultimate(bundle: ClassifierBundle, images: Images, scalars: Images) -> npt.NDArray[np.float32] | None:
-    """Return what the last layer sees of prepared input, [image, feature]; None for classical models."""
-    if isinstance(bundle.network, ArrayModel):
-        return None
-    last = [m for m in bundle.network.modules() if isinstance(m, torch.nn.Linear)][-1]
-    seen: list[torch.Tensor] = []
-    hook = last.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    device = next(bundle.network.parameters()).device
-    try:
-        with torch.inference_mode():
-            bundle.network(torch.from_numpy(images).to(device), torch.from_numpy(scalars).to(device))
-    finally:
-        hook.remove()
-    features: npt.NDArray[np.float32] = seen[-1].flatten(1).float().cpu().numpy()
-    return features
-
-
-def novelty_scores(
-    bundle: ClassifierBundle, data: ImageData, rows: Ints | None = None, progress: Progress = SILENT
-) -> dict[str, npt.NDArray[np.float64]]:
-    """Return how strange images are to a classifier, by each score that its bundle holds: higher = stranger.
-
-    Raises
-    ------
-    InputError
-        When the bundle has learned none.
-    """
-    if bundle.novelty is None:
-        raise InputError(
-            bundle.folder or "bundle",
-            "a classifier that knows its own images",
-            "one without",
-            "train it anew",
-        )
-    found: dict[str, list[npt.NDArray[np.float64]]] = {}
-    pieces = list(data.pieces(rows))
-    for piece in progress.track(pieces, "measuring strangeness", len(pieces)):
-        read = data.take(piece)
-        logits = class_logits(bundle, read["x"], read["scalars"], "float32")
-        found.setdefault("energy", []).append(energy(logits))
-        x, s = bundle.prepared(read["x"], read["scalars"])
-        spaces = {"features": penultimate(bundle, x, s), "image": x.reshape(len(x), -1)}
-        for name, cloud in bundle.novelty.clouds.items():
-            values = spaces[name]
-            assert values is not None
-            found.setdefault(name, []).append(cloud.distance(values))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def save_classifier(

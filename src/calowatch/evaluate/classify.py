@@ -14,10 +14,10 @@ from calowatch.bundle.classifier import (
     class_logits_of,
     classify_data,
     load_classifier,
-    novelty_scores,
 )
 from calowatch.bundle.dealt import deal_again
 from calowatch.bundle.engines import ClassifyMode
+from calowatch.bundle.strangeness import novelty_scores
 from calowatch.core.errors import InputError
 from calowatch.core.files import check_place, file_hash, staged_files, write_json
 from calowatch.core.progress import SILENT, Progress

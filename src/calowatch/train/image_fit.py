@@ -16,10 +16,9 @@ from calowatch.bundle.classifier import (
     ClassifierBundle,
     class_logits_of,
     classify_data,
-    novelty_scores,
-    penultimate,
 )
 from calowatch.bundle.novelty import Novelty, fit_cloud
+from calowatch.bundle.strangeness import novelty_scores, penultimate
 from calowatch.core.errors import InputError
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.training import ImageTraining

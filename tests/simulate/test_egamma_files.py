@@ -100,3 +100,15 @@ def test_the_verb(tmp_path, capsys):
 def test_one_image_is_too_few(tmp_path):
     with pytest.raises(InputError, match="at least 2"):
         simulate_egamma(EgammaRequest(1, tmp_path))
+
+
+@pytest.mark.slow
+def test_a_cluster_makes_the_same_files(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    here = simulate_egamma(EgammaRequest(240, tmp_path / "here", seed=5))
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        place = Place(scheduler=cluster.scheduler_address)
+        there = simulate_egamma(EgammaRequest(240, tmp_path / "there", seed=5, place=place))
+    for first, second in zip(here.files, there.files, strict=True):
+        for left, right in zip(arrays(first), arrays(second), strict=True):
+            np.testing.assert_array_equal(left, right)

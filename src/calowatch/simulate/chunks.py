@@ -14,10 +14,10 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from calowatch import __version__
 from calowatch.core.errors import ConflictError, InputError
 from calowatch.core.files import atomic_file, check_place, write_json
 from calowatch.core.progress import SILENT, Progress
+from calowatch.core.provenance import provenance
 from calowatch.io.parallel import ATTEMPTS, Lost, hire
 
 __all__ = ["Arrays", "Chunk", "ChunkPlan", "Place", "chunks_of", "read_chunk", "run_chunks"]
@@ -158,7 +158,7 @@ def _make(task: Callable[[Chunk], Arrays], chunk: Chunk, progress: Progress) -> 
 def _claim(folder: Path, plan: ChunkPlan) -> None:
     """Write the plan into a new folder, or make sure that the folder holds chunks of this one."""
     check_place(folder)
-    wanted = json.loads(json.dumps({"calowatch": __version__, **plan.fingerprint}))
+    wanted = json.loads(json.dumps({"calowatch": provenance("generate")["calowatch"], **plan.fingerprint}))
     wanted["chunks"] = [[chunk.first, chunk.size, chunk.seed, chunk.stream] for chunk in plan.chunks]
     path = folder / _PLAN
     if path.is_file():

@@ -10,6 +10,8 @@ import torch
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from calowatch.bundle.classifier import classify, classify_data, load_classifier
+from calowatch.bundle.classifier_onnx import multiplies_bytes
+from calowatch.bundle.engines import TRUSTED
 from calowatch.core.errors import ConflictError, InputError
 from calowatch.core.recipe import shipped_recipes
 from calowatch.core.training import ImageSplit, ImageTraining, LossRecipe, load_training
@@ -225,12 +227,13 @@ def test_linear_models_that_would_not_fit_the_memory_are_refused(monkeypatch):
 # -- shipped recipes ----------------------------------------------------------------------------------------------
 
 SHAPES = {"runs": (1, 64, 72), "egamma": (2, 32, 32), "jets": (3, 125, 125)}
+PUBLISHED = {"runs-vit-keras": 556_033, "egamma-two-branch": 12_992, "jets-three-input": 22_798}
 CHANNELS = {"runs": ("occupancy",), "egamma": CROP_CHANNELS, "jets": JET_CHANNELS}
 
 
 def like(made: ImageTraining):
     """Images of the recipe's kind, two in three of their pixels empty, with the scalars it wants."""
-    kind, n = made.data.kind, 60
+    kind, n = made.data.kind, 30
     data = toy(n, kind=kind, shape=SHAPES[kind])
     rng = np.random.default_rng(0)
     images = data.images.read(np.arange(n)) * (rng.random((n, *SHAPES[kind])) < 0.3)
@@ -257,15 +260,8 @@ def test_every_shipped_recipe_trains(name):
     p = classify_data(trained.bundle, data, trained.sides.test)
     assert np.isfinite(p).all()
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("name", "n_parameters"), [("runs-vit-keras", 556_033)])
-def test_source_networks_have_the_published_size(name, n_parameters):
-    made = load_training(shipped_recipes()[name])
-    data = toy(60, shape=(1, 64, 72))
-    made = made.model_copy(update={"fit": made.fit.model_copy(update={"batch": 8})})
-    trained = train_classifier(made, data, ImageRun(device="cpu", max_steps=1, novelty=False))
-    assert trained.bundle.manifest["n_parameters"] == n_parameters
+    n_parameters = trained.bundle.manifest["n_parameters"]
+    assert n_parameters == PUBLISHED.get(name, n_parameters)
 
 
 # -- the verb -----------------------------------------------------------------------------------------------------
@@ -303,13 +299,14 @@ def test_the_verb_writes_a_bundle(two_runs, tmp_path):
     again = load_classifier(out)
     exact = classify(found.bundle, images, mode="float32")
     np.testing.assert_array_equal(classify(again, images, mode="float32"), exact)
-    for mode, near in {"auto": 1e-5, "onnx": 1e-5, "int8": 0.1, "bfloat16": 0.05}.items():
+    modes = {"auto": TRUSTED, "onnx": 1e-5, "bfloat16": 0.05} | ({"int8": 0.1} if multiplies_bytes() else {})
+    for mode, near in modes.items():
         assert np.abs(classify(again, images, mode=mode) - exact).max() < near
     assert found.summary["figures"]["accuracy"]["value"] == found.figures["accuracy"].value
     plain = made.model_copy(update={"export": False})
     train_images(plain, TrainRequest(out, two_runs, device="cpu", epochs=1))
     with pytest.raises(InputError, match="one without"):
-        classify(load_classifier(out), images, mode="int8")
+        classify(load_classifier(out), images, mode="onnx")
     assert len(pd.read_csv(out / "metrics.csv")) == 1
 
 

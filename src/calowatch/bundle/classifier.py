@@ -197,8 +197,8 @@ def classify(
         Numbers beside them as read, [image, scalar]; None where the classifier takes none.
     mode
         How the network is computed: ``float32`` is the reference, ``bfloat16`` and ``int8`` are quicker and less exact,
-        ``onnx`` is float32 by ONNX Runtime; ``auto`` is ``onnx`` where the bundle holds it. Classical models know
-        float32 only.
+        ``onnx`` is float32 by ONNX Runtime; ``auto`` is the quickest that may be trusted (`open_engine`). Classical
+        models know float32 only.
     batch
         Images at a time.
 

@@ -109,10 +109,10 @@ class NetworkWindows:
     run
         The network itself, by whatever runs it.
     batch
-        Windows that go through the network at a time.
+        Windows that go through the network at a time: few, so that features stay in the processor's cache.
     """
 
-    def __init__(self, frame: NetworkFrame, run: Runner, batch: int = 16) -> None:
+    def __init__(self, frame: NetworkFrame, run: Runner, batch: int = 4) -> None:
         self.frame = frame
         self.name = frame.name
         self.n_parameters = frame.n_parameters

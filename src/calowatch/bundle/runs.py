@@ -25,6 +25,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 _AT_ONCE = 64  # windows
+_FAR = 0.1  # of ln(lambda): an expectation that is farther off deserves a word
 
 
 class RunBundle(Protocol):
@@ -132,7 +133,13 @@ class WindowBundle:
             sigma: Floats = RingReference().predict(occupancy)["sigma"].to_numpy()
             return sigma
         at = pd.Index(self.calibration.channel).get_indexer(pd.Index(numbers))
-        return self.calibration.sigma[at]
+        found: Floats = self.calibration.sigma[at]
+        if (middle := float(np.median(found))) > _FAR:
+            warnings.append(
+                f"Healthy channels lie {100 * middle:.0f} % off what {self.model.name} expects (median): failures that "
+                "are not several times larger go unseen."
+            )
+        return found
 
 
 def _windows(n: int, length: int) -> Ints:

@@ -38,7 +38,9 @@ class DimensionCompression(Network):
         rows = slice(self.first, self.last)
         both = torch.cat([x[:, :, rows], x.flip(2)[:, :, rows]])
         found: Output = self.network(both, None if n_events is None else n_events.repeat(2, 1))
-        plus, minus = torch.split(found.values, x.shape[0])
+        plus, minus = torch.unflatten(
+            found.values, 0, (2, -1)
+        )  # a split by x.shape[0] would fix it when exported
         values = x.new_zeros(x.shape)
         values[:, :, rows] = plus
         values = values.flip(2)

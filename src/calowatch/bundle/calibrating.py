@@ -67,7 +67,7 @@ class DatasetWindows:
         n = len(self._windows)
         count = n if at_most is None else min(at_most, n)
         self._chosen = np.unique(np.linspace(0, n - 1, count).round().astype(np.int64)) if n else np.arange(0)
-        self._channel, self._at_once = channel, at_once
+        self._channel, self.at_once = channel, at_once
 
     def __len__(self) -> int:
         """Return the number of windows."""
@@ -80,8 +80,8 @@ class DatasetWindows:
             cached = self._data.run(run)
             columns = channel_places(cached.channel, self._channel)
             mine = self._chosen[runs == run]
-            for first in range(0, len(mine), self._at_once):
-                rows = self._windows.rows[mine[first : first + self._at_once]]
+            for first in range(0, len(mine), self.at_once):
+                rows = self._windows.rows[mine[first : first + self.at_once]]
                 counts = np.asarray(cached.counts)[rows.ravel()][:, columns]
                 yield counts.reshape(*rows.shape, -1), np.asarray(cached.n_events)[rows]
 

@@ -15,6 +15,7 @@ import typer
 
 from calowatch import __version__
 from calowatch.cli import (
+    benchmark,
     compare,
     convert,
     demo,
@@ -30,9 +31,11 @@ from calowatch.cli import (
     monitor,
     prepare,
     simulate,
+    simulate_campaign,
     simulate_egamma,
     simulate_gsoc,
     simulate_jets,
+    train,
 )
 from calowatch.cli import map as own_maps
 from calowatch.core.errors import InputError
@@ -76,6 +79,7 @@ app.command("mask")(mask.mask)
 app.command("graph")(graph.graph)
 app.add_typer(own_maps.app, name="map")
 app.add_typer(simulate.app, name="simulate")
+simulate.app.command("campaign")(simulate_campaign.campaign)
 simulate.app.command("gsoc")(simulate_gsoc.gsoc)
 simulate.app.command("egamma")(simulate_egamma.egamma)
 simulate.app.command("jets")(simulate_jets.jets)
@@ -83,6 +87,8 @@ app.command("convert")(convert.convert)
 app.command("explore")(explore.explore)
 app.command("export")(export.export)
 app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(benchmark.app, name="benchmark")
+app.command("train")(train.train)
 app.command("compare")(compare.compare)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)

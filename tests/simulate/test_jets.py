@@ -11,8 +11,8 @@ from calowatch.core.errors import ConflictError, InputError
 from calowatch.core.progress import SilentProgress
 from calowatch.io.jets import read_jets
 from calowatch.simulate import jets as module
-from calowatch.simulate.chunks import Chunk, Place, run_chunks
-from calowatch.simulate.jets import CLASSES, JetSettings, jet_chunk, jet_plan, matching_chance
+from calowatch.simulate.chunks import Place, run_chunks
+from calowatch.simulate.jets import CLASSES, JetSettings, jet_plan, matching_chance
 from calowatch.simulate.jets_files import JetRequest, simulate_jets
 from calowatch.simulate.pileup import PileupRequest, ready_library
 
@@ -92,12 +92,6 @@ def test_a_generation_that_was_broken_off_goes_on(library, chunk, tmp_path, monk
     run_chunks(jet_plan(SETTINGS, library), folder)
     with pytest.raises(ConflictError, match="other"):
         simulate_jets(out, JetRequest(replace(SETTINGS, seed=5), READY, library.folder))
-
-
-def test_without_pileup_no_library_is_needed(tmp_path):
-    settings = JetSettings(n=2, pileup=0.0, chunk=2, batch=5)
-    found = jet_chunk(jet_plan(settings, None).task.args[0], Chunk(0, 0, 2, seed=0))
-    assert found["pileup"].tolist() == [0, 0]
 
 
 def test_classes_are_matched_by_dropping_hard_quark_jets():

@@ -22,6 +22,7 @@ from calowatch.cli import (
     demo_images,
     detector,
     evaluate,
+    explain,
     explore,
     export,
     fit,
@@ -89,6 +90,7 @@ app.command("export")(export.export)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(benchmark.app, name="benchmark")
 app.command("train")(train.train)
+app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)
 app.command("fit")(fit.fit)
 app.command("monitor")(monitor.monitor)

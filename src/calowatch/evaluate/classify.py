@@ -37,7 +37,7 @@ from calowatch.metrics.ranking import roc_auc
 from calowatch.present.classify import ClassifyReport, Strangers, classify_page
 from calowatch.present.panels_page import write_page
 
-__all__ = ["EvaluateRequest", "Evaluated", "evaluate_run"]
+__all__ = ["ChosenImages", "EvaluateRequest", "Evaluated", "choose_images", "evaluate_run"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -106,7 +106,7 @@ class Evaluated:
 
 
 @dataclass(frozen=True, eq=False)
-class _Chosen:
+class ChosenImages:
     """The images to judge, their rows, what to call them, and what a reader must know of them."""
 
     data: ImageData
@@ -134,11 +134,11 @@ def evaluate_run(bundle: Path | str, request: EvaluateRequest) -> Evaluated:
     """
     check_place(request.out)
     known = load_classifier(bundle)
-    chosen = _choose(known, request)
+    chosen = choose_images(known, request)
     together = [(known, chosen)]
     for path in request.partners:
         partner = _partner(known, load_classifier(path))
-        together.append((partner, _choose(partner, request)))
+        together.append((partner, choose_images(partner, request)))
         chosen = replace(chosen, rows=np.intersect1d(chosen.rows, together[-1][1].rows))
     if not len(chosen.rows):
         raise InputError(
@@ -182,7 +182,14 @@ def _mean(first: ClassifierBundle, others: Sequence[ClassifierBundle]) -> Classi
     return replace(first, manifest={**first.manifest, "model": names, "n_parameters": size})
 
 
-def _choose(bundle: ClassifierBundle, request: EvaluateRequest) -> _Chosen:
+def choose_images(bundle: ClassifierBundle, request: EvaluateRequest) -> ChosenImages:
+    """Return the images that a request names: of a side of the training's own files, or others never learned from.
+
+    Raises
+    ------
+    InputError
+        When files are not found, the side holds no image, or every image is one that it has learned from.
+    """
     files = image_files(_files(bundle, request.data), bundle.recipe.data.kind)
     recipe = bundle.recipe.data.model_copy(update={"classes": bundle.classes, "at_most": None})
     data = open_images(files, recipe, request.progress, partial=True)
@@ -198,7 +205,7 @@ def _choose(bundle: ClassifierBundle, request: EvaluateRequest) -> _Chosen:
                 "These are the images that the classifier has learned from: no judgement of its worth."
             )
         words = f"{request.side} side of its own split"
-        return _Chosen(data, sides.of(request.side), words, tuple(notes), hashes)
+        return ChosenImages(data, sides.of(request.side), words, tuple(notes), hashes)
     rows = np.arange(len(data))
     if dealt is not None:
         learned = np.isin(image_hashes(data), dealt.learned) & _not_empty(data)
@@ -214,7 +221,7 @@ def _choose(bundle: ClassifierBundle, request: EvaluateRequest) -> _Chosen:
             notes.append(
                 f"{int(learned.sum())} images were left out: the classifier has learned from equal ones."
             )
-    return _Chosen(data, rows, "images of other files", tuple(notes), hashes)
+    return ChosenImages(data, rows, "images of other files", tuple(notes), hashes)
 
 
 def _not_empty(data: ImageData) -> npt.NDArray[np.bool_]:
@@ -252,7 +259,7 @@ def _split_notes(bundle: ClassifierBundle) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _strangers(bundle: ClassifierBundle, chosen: _Chosen, request: EvaluateRequest) -> Strangers:
+def _strangers(bundle: ClassifierBundle, chosen: ChosenImages, request: EvaluateRequest) -> Strangers:
     others = open_others(request.other, bundle.recipe.data, request.progress)
     own = novelty_scores(bundle, chosen.data, chosen.rows, request.progress)
     other = novelty_scores(bundle, others, None, request.progress)
@@ -281,7 +288,7 @@ def _strangers(bundle: ClassifierBundle, chosen: _Chosen, request: EvaluateReque
 
 def _report(
     bundle: ClassifierBundle,
-    chosen: _Chosen,
+    chosen: ChosenImages,
     judged: Judged,
     request: EvaluateRequest,
     strangers: Strangers | None,
@@ -324,7 +331,7 @@ def _report(
 
 
 def _document(
-    bundle: ClassifierBundle, chosen: _Chosen, report: ClassifyReport, request: EvaluateRequest
+    bundle: ClassifierBundle, chosen: ChosenImages, report: ClassifyReport, request: EvaluateRequest
 ) -> dict[str, Any]:
     strangers = report.strangers
     return {

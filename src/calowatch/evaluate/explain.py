@@ -1,0 +1,387 @@
+"""The verb ``explain``: what a classifier looks at, image by image, and how far such maps may be trusted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from calowatch.bundle.classifier import ClassifierBundle, classify, load_classifier
+from calowatch.core.errors import InputError
+from calowatch.core.files import check_place, staged_files, write_json
+from calowatch.core.progress import SILENT, Progress
+from calowatch.core.provenance import provenance
+from calowatch.data.image_splits import independent_blocks
+from calowatch.data.images import ImageData
+from calowatch.evaluate.classify import ChosenImages, EvaluateRequest, choose_images
+from calowatch.evaluate.explain_faith import Curves, Faith, faithfulness, randomisation_check
+from calowatch.evaluate.explain_maps import (
+    METHODS,
+    MapSettings,
+    ToExplain,
+    expert_shares,
+    explain_images,
+    methods_of,
+    seen_cells,
+)
+from calowatch.present.explain import Field, MapFigure, write_curves, write_experts, write_means, write_sample
+
+__all__ = ["ExplainRequest", "Explained", "explain"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+Baseline = Literal["auto", "mean", "zero"]
+BASELINES = ("auto", "mean", "zero")
+
+_OWNED = ("explain.json", "maps.npz", "sample-*.png", "means.png", "experts.png", "faithfulness.png")
+_MEAN_OF = 512
+"""Images of each class that make the mean image."""
+
+
+@dataclass(frozen=True)
+class ExplainRequest:
+    """What to explain.
+
+    Parameters
+    ----------
+    out
+        Folder of the results.
+    data
+        Files of labelled images, as of ``evaluate run``.
+    samples
+        How many, drawn evenly from the classes (``"24"``), or which: ``FILE:POSITION``, joined by commas; of FILE the
+        beginning of the name is enough.
+    side
+        Of the training's split.
+    methods
+        Names of methods; none for all that the classifier offers.
+    baseline
+        What stands for "nothing there": ``mean`` of the classes' mean images, or ``zero``; ``auto`` is the mean for
+        runs, zero for others.
+    figures
+        How many images are drawn.
+    steps
+        Of a faithfulness curve.
+    seed
+        Of drawing, random order, random weights and intervals.
+    progress
+        Told how far the work is.
+    """
+
+    out: Path
+    data: tuple[Path, ...] = ()
+    samples: str = "24"
+    side: str = "test"
+    methods: tuple[str, ...] = ()
+    baseline: Baseline = "auto"
+    figures: int = 6
+    steps: int = 20
+    seed: int = 0
+    progress: Progress = SILENT
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """What came out.
+
+    Parameters
+    ----------
+    document
+        The content of ``explain.json``.
+    maps
+        By method, [image, row, column].
+    files
+        What was written.
+    """
+
+    document: Mapping[str, Any]
+    maps: Mapping[str, Floats]
+    files: tuple[Path, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """The images that are explained, and the grid that they lie on."""
+
+    data: ImageData
+    given: ToExplain
+    p: npt.NDArray[np.float32]
+    field: Field
+    faith: Faith
+    settings: MapSettings
+
+
+def explain(bundle: Path | str, request: ExplainRequest) -> Explained:
+    """Explain a classifier on some images; write maps, figures and ``explain.json``.
+
+    Of each image the class that the classifier takes it for is explained.
+
+    Parameters
+    ----------
+    bundle
+        Folder of the classifier.
+    request
+        On which images, by which methods, and where to.
+
+    Raises
+    ------
+    InputError
+        As of ``evaluate run``; for methods that the classifier does not offer, images that are not there, empty or
+        constant attention.
+    """
+    check_place(request.out)
+    known = load_classifier(bundle)
+    methods = methods_of(known, request.methods)
+    chosen = choose_images(
+        known, EvaluateRequest(request.out, request.data, side=request.side, progress=request.progress)
+    )
+    subject = _subject(known, chosen, request)
+    maps = {
+        name: explain_images(known, name, subject.given, subject.settings)
+        for name in request.progress.track(methods, "explaining", len(methods))
+    }
+    curves, rows = faithfulness(known, maps, subject.faith)
+    random = randomisation_check(known, maps, subject.settings, subject.faith, methods)
+    experts = expert_shares(known, subject.given.images, subject.given.scalars)
+    document = {
+        "model": known.name,
+        "images": known.manifest["images"],
+        "classes": list(known.classes),
+        "explained": chosen.words,
+        "n": len(subject.given),
+        "baseline": _baseline_name(known, request),
+        "methods": {name: METHODS[name] for name in methods},
+        "faithfulness": rows,
+        "random_weights": random,
+        "samples": _samples(known, subject, maps),
+        "notes": [*chosen.notes, *_notes(rows, random)],
+        "provenance": provenance(
+            "explain",
+            sources=[{"name": name, "sha256": sha256} for name, sha256 in chosen.hashes.items()],
+            seed=request.seed,
+            options={
+                "bundle": dict(known.manifest["sha256"]),
+                "side": request.side,
+                "samples": request.samples,
+                "steps": request.steps,
+            },
+        ),
+    }
+    with staged_files(request.out, _OWNED) as scratch:
+        written = _draw(scratch, known, subject, _Found(maps, curves, rows, experts), request)
+        names = [path.name for path in written]
+        write_json(scratch / "explain.json", document)
+        arrays: dict[str, Any] = {name: each.astype(np.float32) for name, each in maps.items()}
+        np.savez_compressed(scratch / "maps.npz", **arrays)
+    return Explained(
+        document, maps, tuple(request.out / name for name in ["explain.json", "maps.npz", *names])
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What is drawn."""
+
+    maps: Mapping[str, Floats]
+    curves: Mapping[str, Curves]
+    rows: Sequence[Mapping[str, Any]]
+    experts: Floats | None
+
+
+def _baseline_name(bundle: ClassifierBundle, request: ExplainRequest) -> str:
+    if request.baseline not in BASELINES:
+        raise InputError(
+            "--baseline", f"one of {', '.join(BASELINES)}", request.baseline, "choose one of them"
+        )
+    if request.baseline == "auto":
+        return "mean" if bundle.manifest["images"] == "runs" else "zero"
+    return request.baseline
+
+
+def _subject(bundle: ClassifierBundle, chosen: ChosenImages, request: ExplainRequest) -> _Subject:
+    rows = pick_samples(chosen.data, chosen.rows, request.samples, request.seed)
+    data = chosen.data.some(rows)
+    read = data.take(np.arange(len(data)))
+    p = classify(bundle, read["x"], read["scalars"], "float32")
+    given = ToExplain(read["x"], read["scalars"], p.argmax(axis=1).astype(np.int64))
+    mean = _mean_image(chosen)
+    zero = _baseline_name(bundle, request) == "zero"
+    baseline = np.zeros_like(mean) if zero else mean
+    runs = data.kind == "runs"
+    held = (mean != 0).any(axis=0) if runs else np.ones(mean.shape[1:], bool)
+    held = held | (given.images != 0).any(axis=(0, 1)) if runs else held
+    cells = (
+        np.broadcast_to(held, (len(data), *held.shape))
+        if runs or not zero
+        else (given.images != 0).any(axis=1)
+    )
+    blocks = independent_blocks(data, bundle.recipe.data.split)
+    field = Field(data.axes, data.kind, held, _masked(bundle), seen_cells(bundle))
+    faith = Faith(given, cells, baseline, blocks, request.steps, request.seed)
+    return _Subject(data, given, p, field, faith, MapSettings(baseline))
+
+
+def pick_samples(data: ImageData, rows: Ints, samples: str, seed: int) -> Ints:
+    """Return the rows to explain; ``samples`` as in `ExplainRequest`.
+
+    Raises
+    ------
+    InputError
+        For what is neither a number nor names, or images that are not among ``rows``.
+    """
+    if samples.isdigit() and int(samples) > 0:
+        rng = np.random.default_rng(seed)
+        labels = data.labels[rows]
+        order = rng.permutation(len(rows))
+        # In turn from each class, so that few samples show all of them.
+        turn = np.zeros(len(rows), np.int64)
+        for label in np.unique(labels):
+            mine = order[labels[order] == label]
+            turn[mine] = np.arange(len(mine))
+        taken = np.lexsort((labels, turn))[: int(samples)]
+        return np.asarray(rows[taken], np.int64)
+    return np.array([_row(data, rows, each.strip()) for each in samples.split(",")], np.int64)
+
+
+def _row(data: ImageData, rows: Ints, name: str) -> int:
+    file, colon, position = name.rpartition(":")
+    if not colon or not position.isdigit():
+        raise InputError(
+            "--samples", "a number of images, or FILE:POSITION joined by commas", name, "correct it"
+        )
+    table = data.table.iloc[rows]
+    mine = table["source"].str.startswith(file) & (table["position"] == int(position))
+    if mine.sum() != 1:
+        raise InputError(
+            f"--samples {name}",
+            "one image of this side",
+            f"{int(mine.sum())} of them",
+            "take file and position from scores.csv of calowatch evaluate run, or another --side",
+        )
+    return int(rows[np.flatnonzero(mine.to_numpy())[0]])
+
+
+def _mean_image(chosen: ChosenImages) -> npt.NDArray[np.float32]:
+    """Return the mean of the classes' mean images, [channel, row, column], as read."""
+    labels = chosen.data.labels[chosen.rows]
+    means = []
+    for label in np.unique(labels):
+        mine = chosen.rows[labels == label]
+        some = mine[:: -(-len(mine) // _MEAN_OF)]
+        means.append(chosen.data.images.read(some).mean(axis=0, dtype=np.float64))
+    return np.asarray(np.mean(means, axis=0), np.float32)
+
+
+def _masked(bundle: ClassifierBundle) -> Mask:
+    """Return the cells that the preparation hides in all channels, [row, column]."""
+    g, found = bundle.geometry, np.zeros((bundle.geometry.rows, bundle.geometry.columns), bool)
+    for step, learned in zip(bundle.preparation.steps, bundle.preparation.learned, strict=True):
+        if step.step == "mask_deviating":
+            found |= (learned["keep"].reshape(g.channels, g.rows, g.columns) == 0).all(axis=0)
+    return found
+
+
+def _samples(bundle: ClassifierBundle, subject: _Subject, maps: Mapping[str, Floats]) -> list[dict[str, Any]]:
+    told = []
+    for n, row in enumerate(subject.data.table.to_dict("records")):
+        label, taken = int(subject.data.labels[n]), int(subject.given.target[n])
+        told.append(
+            {
+                "source": str(row["source"]),
+                "position": int(row["position"]),
+                "true": bundle.classes[label] if label >= 0 else None,
+                "explained": bundle.classes[taken],
+                "p": float(subject.p[n, taken]),
+                "largest": {name: _largest(each[n], subject, n) for name, each in maps.items()},
+            }
+        )
+    return told
+
+
+def _largest(values: Floats, subject: _Subject, n: int) -> dict[str, int] | None:
+    inside = np.where(subject.faith.cells[n], values, np.nan)
+    if np.isnan(inside).all():
+        return None
+    row, column = np.unravel_index(int(np.nanargmax(inside)), inside.shape)
+    return subject.field.name(int(row), int(column))
+
+
+def _notes(rows: Sequence[Mapping[str, Any]], random: Mapping[str, Any]) -> list[str]:
+    """Return which methods are no better than orders that know nothing of the network, or blind to its weights."""
+    notes = []
+    for row in rows:
+        name = METHODS.get(row["method"])
+        for beside, words in (("random", "random order"), ("size", "the order of cell size")):
+            low = row.get(f"score_over_{beside}_low", row.get(f"score_over_{beside}"))
+            low = row.get(f"score_over_{beside}") if low is None else low
+            if name is not None and low is not None and low <= 0:
+                notes.append(f"{name.capitalize()}: no more faithful than {words}.")
+    for method, told in random.items():
+        if told["correlation"] > 0.5:
+            notes.append(
+                f"{METHODS[method].capitalize()}: much the same with random weights (Spearman "
+                f"{told['correlation']:.2f}): it shows the image rather than what was learned."
+            )
+    return notes
+
+
+def _draw(
+    folder: Path, bundle: ClassifierBundle, subject: _Subject, found: _Found, request: ExplainRequest
+) -> list[Path]:
+    field, title = subject.field, f"{bundle.name}: {' against '.join(bundle.classes)}"
+    written = []
+    shown = range(min(request.figures, len(subject.given)))
+    for n in request.progress.track(shown, "drawing images", len(shown)):
+        heading = _heading(bundle, subject, n)
+        maps = {METHODS[name]: each[n] for name, each in found.maps.items()}
+        image = subject.given.images[n].sum(axis=0, dtype=np.float64)
+        written.append(write_sample(folder / f"sample-{n}.png", MapFigure(heading, image, maps), field))
+        if found.experts is not None:
+            written.append(
+                write_experts(folder / f"sample-{n}-experts.png", found.experts[n], field, heading)
+            )
+    written.append(
+        write_means(folder / "means.png", _means(bundle, subject, found.maps), field, f"Mean maps, {title}")
+    )
+    if found.experts is not None:
+        heading = f"Experts, mean of {len(subject.given)} images, {title}"
+        written.append(write_experts(folder / "experts.png", found.experts.mean(axis=0), field, heading))
+    areas = {str(row["method"]): (row["deletion"], row["insertion"]) for row in found.rows}
+    lines = {
+        name: (each.deletion.mean(axis=0), each.insertion.mean(axis=0)) for name, each in found.curves.items()
+    }
+    named = {METHODS.get(name, name): each for name, each in lines.items()}
+    share = next(iter(found.curves.values())).share
+    heading = f"Faithfulness, mean of {len(subject.given)} images, {title}"
+    areas = {METHODS.get(name, name): each for name, each in areas.items()}
+    written.append(write_curves(folder / "faithfulness.png", share, named, heading, areas))
+    return written
+
+
+def _heading(bundle: ClassifierBundle, subject: _Subject, n: int) -> str:
+    row, label, taken = subject.data.table.iloc[n], int(subject.data.labels[n]), int(subject.given.target[n])
+    true = f", truly {bundle.classes[label]}" if label not in (taken, -1) else ""
+    return f"{row['source']}, image {row['position']}: {bundle.classes[taken]}, p {subject.p[n, taken]:.3f}{true}"
+
+
+def _means(
+    bundle: ClassifierBundle, subject: _Subject, maps: Mapping[str, Floats]
+) -> dict[str, dict[str, Floats]]:
+    """Return the mean map per explained class and method, each map brought to a largest absolute value of 1."""
+    found: dict[str, dict[str, Floats]] = {}
+    for label in np.unique(subject.given.target).tolist():
+        mine = subject.given.target == label
+        words = f"taken for {bundle.classes[label]} ({int(mine.sum())})"
+        found[words] = {}
+        for name, each in maps.items():
+            size = np.nanmax(np.abs(each[mine]), axis=(1, 2), keepdims=True)
+            scaled = each[mine] / np.where(size > 0, size, 1.0)
+            held = np.isfinite(scaled)
+            count = held.sum(axis=0)
+            total = np.where(held, scaled, 0.0).sum(axis=0)
+            found[words][METHODS[name]] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return found

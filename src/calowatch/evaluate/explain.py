@@ -26,20 +26,25 @@ from calowatch.evaluate.explain_maps import (
     methods_of,
     seen_cells,
 )
-from calowatch.present.explain import Field, MapFigure, write_curves, write_experts, write_means, write_sample
+from calowatch.evaluate.explain_samples import masked_cells, mean_image, pick_samples
+from calowatch.present.explain import (
+    Field,
+    Line,
+    MapFigure,
+    write_curves,
+    write_experts,
+    write_means,
+    write_sample,
+)
 
 __all__ = ["ExplainRequest", "Explained", "explain"]
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 
 Baseline = Literal["auto", "mean", "zero"]
 BASELINES = ("auto", "mean", "zero")
 
 _OWNED = ("explain.json", "maps.npz", "sample-*.png", "means.png", "experts.png", "faithfulness.png")
-_MEAN_OF = 512
-"""Images of each class that make the mean image."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,17 @@ class _Subject:
     settings: MapSettings
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What is told and drawn."""
+
+    maps: Mapping[str, Floats]
+    curves: Mapping[str, Curves]
+    rows: list[dict[str, Any]]
+    random: Mapping[str, Any]
+    experts: Floats | None
+
+
 def explain(bundle: Path | str, request: ExplainRequest) -> Explained:
     """Explain a classifier on some images; write maps, figures and ``explain.json``.
 
@@ -145,20 +161,40 @@ def explain(bundle: Path | str, request: ExplainRequest) -> Explained:
         for name in request.progress.track(methods, "explaining", len(methods))
     }
     curves, rows = faithfulness(known, maps, subject.faith)
-    random = randomisation_check(known, maps, subject.settings, subject.faith, methods)
-    experts = expert_shares(known, subject.given.images, subject.given.scalars)
-    document = {
+    found = _Found(
+        maps,
+        curves,
+        rows,
+        randomisation_check(known, maps, subject.settings, subject.faith, methods),
+        expert_shares(known, subject.given.images, subject.given.scalars),
+    )
+    document = _document(known, chosen, subject, found, request)
+    with staged_files(request.out, _OWNED) as scratch:
+        written = _draw(scratch, known, subject, found, request)
+        names = [path.name for path in written]
+        write_json(scratch / "explain.json", document)
+        arrays: dict[str, Any] = {name: each.astype(np.float32) for name, each in maps.items()}
+        np.savez_compressed(scratch / "maps.npz", **arrays)
+    return Explained(
+        document, maps, tuple(request.out / name for name in ["explain.json", "maps.npz", *names])
+    )
+
+
+def _document(
+    known: ClassifierBundle, chosen: ChosenImages, subject: _Subject, found: _Found, request: ExplainRequest
+) -> dict[str, Any]:
+    return {
         "model": known.name,
         "images": known.manifest["images"],
         "classes": list(known.classes),
         "explained": chosen.words,
         "n": len(subject.given),
         "baseline": _baseline_name(known, request),
-        "methods": {name: METHODS[name] for name in methods},
-        "faithfulness": rows,
-        "random_weights": random,
-        "samples": _samples(known, subject, maps),
-        "notes": [*chosen.notes, *_notes(rows, random)],
+        "methods": {name: METHODS[name] for name in found.maps},
+        "faithfulness": found.rows,
+        "random_weights": found.random,
+        "samples": _samples(known, subject, found.maps),
+        "notes": [*chosen.notes, *_notes(found.rows, found.random)],
         "provenance": provenance(
             "explain",
             sources=[{"name": name, "sha256": sha256} for name, sha256 in chosen.hashes.items()],
@@ -171,25 +207,6 @@ def explain(bundle: Path | str, request: ExplainRequest) -> Explained:
             },
         ),
     }
-    with staged_files(request.out, _OWNED) as scratch:
-        written = _draw(scratch, known, subject, _Found(maps, curves, rows, experts), request)
-        names = [path.name for path in written]
-        write_json(scratch / "explain.json", document)
-        arrays: dict[str, Any] = {name: each.astype(np.float32) for name, each in maps.items()}
-        np.savez_compressed(scratch / "maps.npz", **arrays)
-    return Explained(
-        document, maps, tuple(request.out / name for name in ["explain.json", "maps.npz", *names])
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What is drawn."""
-
-    maps: Mapping[str, Floats]
-    curves: Mapping[str, Curves]
-    rows: Sequence[Mapping[str, Any]]
-    experts: Floats | None
 
 
 def _baseline_name(bundle: ClassifierBundle, request: ExplainRequest) -> str:
@@ -208,7 +225,7 @@ def _subject(bundle: ClassifierBundle, chosen: ChosenImages, request: ExplainReq
     read = data.take(np.arange(len(data)))
     p = classify(bundle, read["x"], read["scalars"], "float32")
     given = ToExplain(read["x"], read["scalars"], p.argmax(axis=1).astype(np.int64))
-    mean = _mean_image(chosen)
+    mean = mean_image(chosen)
     zero = _baseline_name(bundle, request) == "zero"
     baseline = np.zeros_like(mean) if zero else mean
     runs = data.kind == "runs"
@@ -220,69 +237,9 @@ def _subject(bundle: ClassifierBundle, chosen: ChosenImages, request: ExplainReq
         else (given.images != 0).any(axis=1)
     )
     blocks = independent_blocks(data, bundle.recipe.data.split)
-    field = Field(data.axes, data.kind, held, _masked(bundle), seen_cells(bundle))
+    field = Field(data.axes, data.kind, held, masked_cells(bundle), seen_cells(bundle))
     faith = Faith(given, cells, baseline, blocks, request.steps, request.seed)
     return _Subject(data, given, p, field, faith, MapSettings(baseline))
-
-
-def pick_samples(data: ImageData, rows: Ints, samples: str, seed: int) -> Ints:
-    """Return the rows to explain; ``samples`` as in `ExplainRequest`.
-
-    Raises
-    ------
-    InputError
-        For what is neither a number nor names, or images that are not among ``rows``.
-    """
-    if samples.isdigit() and int(samples) > 0:
-        rng = np.random.default_rng(seed)
-        labels = data.labels[rows]
-        order = rng.permutation(len(rows))
-        # In turn from each class, so that few samples show all of them.
-        turn = np.zeros(len(rows), np.int64)
-        for label in np.unique(labels):
-            mine = order[labels[order] == label]
-            turn[mine] = np.arange(len(mine))
-        taken = np.lexsort((labels, turn))[: int(samples)]
-        return np.asarray(rows[taken], np.int64)
-    return np.array([_row(data, rows, each.strip()) for each in samples.split(",")], np.int64)
-
-
-def _row(data: ImageData, rows: Ints, name: str) -> int:
-    file, colon, position = name.rpartition(":")
-    if not colon or not position.isdigit():
-        raise InputError(
-            "--samples", "a number of images, or FILE:POSITION joined by commas", name, "correct it"
-        )
-    table = data.table.iloc[rows]
-    mine = table["source"].str.startswith(file) & (table["position"] == int(position))
-    if mine.sum() != 1:
-        raise InputError(
-            f"--samples {name}",
-            "one image of this side",
-            f"{int(mine.sum())} of them",
-            "take file and position from scores.csv of calowatch evaluate run, or another --side",
-        )
-    return int(rows[np.flatnonzero(mine.to_numpy())[0]])
-
-
-def _mean_image(chosen: ChosenImages) -> npt.NDArray[np.float32]:
-    """Return the mean of the classes' mean images, [channel, row, column], as read."""
-    labels = chosen.data.labels[chosen.rows]
-    means = []
-    for label in np.unique(labels):
-        mine = chosen.rows[labels == label]
-        some = mine[:: -(-len(mine) // _MEAN_OF)]
-        means.append(chosen.data.images.read(some).mean(axis=0, dtype=np.float64))
-    return np.asarray(np.mean(means, axis=0), np.float32)
-
-
-def _masked(bundle: ClassifierBundle) -> Mask:
-    """Return the cells that the preparation hides in all channels, [row, column]."""
-    g, found = bundle.geometry, np.zeros((bundle.geometry.rows, bundle.geometry.columns), bool)
-    for step, learned in zip(bundle.preparation.steps, bundle.preparation.learned, strict=True):
-        if step.step == "mask_deviating":
-            found |= (learned["keep"].reshape(g.channels, g.rows, g.columns) == 0).all(axis=0)
-    return found
 
 
 def _samples(bundle: ClassifierBundle, subject: _Subject, maps: Mapping[str, Floats]) -> list[dict[str, Any]]:
@@ -333,33 +290,34 @@ def _draw(
     folder: Path, bundle: ClassifierBundle, subject: _Subject, found: _Found, request: ExplainRequest
 ) -> list[Path]:
     field, title = subject.field, f"{bundle.name}: {' against '.join(bundle.classes)}"
-    written = []
-    shown = range(min(request.figures, len(subject.given)))
+    written, n_images = [], len(subject.given)
+    shown = range(min(request.figures, n_images))
     for n in request.progress.track(shown, "drawing images", len(shown)):
         heading = _heading(bundle, subject, n)
         maps = {METHODS[name]: each[n] for name, each in found.maps.items()}
         image = subject.given.images[n].sum(axis=0, dtype=np.float64)
         written.append(write_sample(folder / f"sample-{n}.png", MapFigure(heading, image, maps), field))
         if found.experts is not None:
-            written.append(
-                write_experts(folder / f"sample-{n}-experts.png", found.experts[n], field, heading)
-            )
-    written.append(
-        write_means(folder / "means.png", _means(bundle, subject, found.maps), field, f"Mean maps, {title}")
-    )
+            path = folder / f"sample-{n}-experts.png"
+            written.append(write_experts(path, found.experts[n], field, heading))
+    means = _means(bundle, subject, found.maps)
+    written.append(write_means(folder / "means.png", means, field, f"Mean maps, {title}"))
     if found.experts is not None:
-        heading = f"Experts, mean of {len(subject.given)} images, {title}"
+        heading = f"Experts, mean of {n_images} images, {title}"
         written.append(write_experts(folder / "experts.png", found.experts.mean(axis=0), field, heading))
-    areas = {str(row["method"]): (row["deletion"], row["insertion"]) for row in found.rows}
-    lines = {
-        name: (each.deletion.mean(axis=0), each.insertion.mean(axis=0)) for name, each in found.curves.items()
-    }
-    named = {METHODS.get(name, name): each for name, each in lines.items()}
-    share = next(iter(found.curves.values())).share
-    heading = f"Faithfulness, mean of {len(subject.given)} images, {title}"
-    areas = {METHODS.get(name, name): each for name, each in areas.items()}
-    written.append(write_curves(folder / "faithfulness.png", share, named, heading, areas))
-    return written
+    heading = f"Faithfulness, mean of {n_images} images, {title}"
+    return [*written, _draw_curves(folder / "faithfulness.png", found, heading)]
+
+
+def _draw_curves(path: Path, found: _Found, title: str) -> Path:
+    lines = {}
+    for row in found.rows:
+        name, curves = str(row["method"]), found.curves[row["method"]]
+        areas = (float(row["deletion"]), float(row["insertion"]))
+        lines[METHODS.get(name, name)] = Line(
+            curves.deletion.mean(axis=0), curves.insertion.mean(axis=0), areas
+        )
+    return write_curves(path, next(iter(found.curves.values())).share, lines, title)
 
 
 def _heading(bundle: ClassifierBundle, subject: _Subject, n: int) -> str:

@@ -18,6 +18,8 @@ from torch import Tensor
 from calowatch.bundle.classifier import ClassifierBundle
 from calowatch.bundle.engines import open_engine
 from calowatch.core.errors import InputError, UnknownNameError, nearest
+from calowatch.evaluate.explain_attention import gradient_attention, is_constant, last_block, rollout
+from calowatch.models.classical import Linear
 from calowatch.models.classifier import Classifier, Scores
 from calowatch.models.classifiers import CLASSIFIERS, build_classifier
 from calowatch.models.point_transformer import PointTransformer
@@ -32,11 +34,8 @@ __all__ = [
     "class_score",
     "expert_shares",
     "explain_images",
-    "gradient_attention",
-    "last_block",
     "methods_of",
     "randomised",
-    "rollout",
     "seen_cells",
 ]
 
@@ -57,9 +56,6 @@ METHODS = MappingProxyType(
 
 ATTENTION = ("cls", "rollout", "gradient")
 """Methods that need attention."""
-
-_EVEN = 1e-6
-"""Spread of a row over its mean, below which attention prefers nothing: rounding of float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +115,7 @@ def methods_of(bundle: ClassifierBundle, wanted: Sequence[str] = ()) -> tuple[st
     """
     entry = CLASSIFIERS.get(bundle.name)
     offered = [name for name in METHODS if name not in ATTENTION or (entry is not None and entry.attention)]
-    if not isinstance(bundle.network, Classifier):
+    if not isinstance(bundle.network, Classifier | Linear):
         offered = ["occlusion"]
     for name in wanted:
         if name not in METHODS:
@@ -177,7 +173,7 @@ def attention_of(bundle: ClassifierBundle, images: Tensor, scalars: Tensor, *, c
         raise InputError(
             _where(bundle), "attention whose rows sum to one", "rows that do not", "train the network again"
         )
-    if check and all(_constant(one) for one in weights):
+    if check and all(is_constant(one) for one in weights):
         raise InputError(
             _where(bundle),
             "attention that prefers some tokens",
@@ -185,52 +181,6 @@ def attention_of(bundle: ClassifierBundle, images: Tensor, scalars: Tensor, *, c
             "explain by integrated or occlusion, or train the network longer",
         )
     return scores
-
-
-def _constant(attention: Tensor) -> bool:
-    """Return whether weights [.., key] are even; keys without any weight, which are no hits, do not count."""
-    held = attention > 0
-    mean = attention.sum(-1, keepdim=True) / held.sum(-1, keepdim=True).clamp_min(1)
-    return bool((((attention - mean).abs() <= _EVEN * mean) | ~held).all())
-
-
-def last_block(attention: Sequence[Tensor], first: int) -> Tensor:
-    """Return the last block's attention to each token, mean of heads: [image, token].
-
-    Parameters
-    ----------
-    attention
-        Per block [image, head, query, key].
-    first
-        1 behind a class token, whose row is taken; 0 for the mean of all queries.
-    """
-    return _read(attention[-1].mean(1), first)
-
-
-def rollout(attention: Sequence[Tensor], first: int) -> Tensor:
-    """Return attention rollout (arXiv 2005.00928), [image, token]: 0.5 A + 0.5 I, rows to one, multiplied."""
-    mixed = torch.eye(attention[0].shape[-1]).to(attention[0])
-    for one in attention:
-        step = 0.5 * one.mean(1) + 0.5 * torch.eye(one.shape[-1]).to(one)
-        mixed = step / step.sum(-1, keepdim=True) @ mixed
-    return _read(mixed, first)
-
-
-def gradient_attention(attention: Sequence[Tensor], gradients: Sequence[Tensor], first: int) -> Tensor:
-    """Return gradient-weighted attention (arXiv 2103.15679, equations 5 and 6), [image, token].
-
-    Per block the mean over heads of the positive part of gradient times attention, added up as R <- R + A R from the
-    identity, which is taken off at the end.
-    """
-    eye = torch.eye(attention[0].shape[-1]).to(attention[0])
-    relevance = eye.expand(attention[0].shape[0], -1, -1)
-    for one, gradient in zip(attention, gradients, strict=True):
-        relevance = relevance + (one * gradient).clamp_min(0.0).mean(1) @ relevance
-    return _read(relevance - eye, first)
-
-
-def _read(mixed: Tensor, first: int) -> Tensor:
-    return mixed[:, 0] if first else mixed.mean(1)
 
 
 def explain_images(
@@ -376,6 +326,9 @@ def _scorer(bundle: ClassifierBundle) -> Callable[[Tensor, Tensor, Tensor], Tens
     network = bundle.network
     if isinstance(network, Classifier):
         return lambda x, s, y: class_score(network(x, s).logits, y)
+    if isinstance(network, Linear):
+        weights, bias = (torch.from_numpy(one).float() for one in (network.weights, network.bias))
+        return lambda x, s, y: class_score(torch.cat([x.flatten(1), s], dim=1) @ weights.T + bias, y)
     engine = open_engine(network, "float32", bundle.folder)
     return lambda x, s, y: class_score(torch.from_numpy(engine(x.numpy(), s.numpy())), y)
 

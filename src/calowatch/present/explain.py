@@ -20,7 +20,7 @@ from calowatch.present.explore_colours import MARKERS, series_colours
 from calowatch.present.maps import STYLE
 from calowatch.present.palette import NO_CHANNEL_COLOUR, ZERO_COLOUR, colour_map
 
-__all__ = ["Field", "MapFigure", "write_curves", "write_experts", "write_means", "write_sample"]
+__all__ = ["Field", "Line", "MapFigure", "write_curves", "write_experts", "write_means", "write_sample"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -294,59 +294,63 @@ def write_experts(path: Path, shares: Floats, field: Field, title: str) -> Path:
     return path
 
 
-def write_curves(
-    path: Path,
-    share: Floats,
-    curves: Mapping[str, tuple[Floats, Floats]],
-    title: str,
-    areas: Mapping[str, Sequence[float]],
-) -> Path:
-    """Draw mean deletion and insertion curves; return the path.
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Mean deletion and insertion curve of a method, shape (step,), and the areas under both."""
+
+    deletion: Floats
+    insertion: Floats
+    areas: tuple[float, float]
+
+
+def write_curves(path: Path, share: Floats, lines: Mapping[str, Line], title: str) -> Path:
+    """Draw deletion and insertion curves; return the path.
 
     Parameters
     ----------
+    path
+        Of the picture.
     share
         Of cells changed, shape (step,).
-    curves
-        Deletion and insertion, mean over images, by name; ``random`` and ``size`` are drawn as what to beat.
+    lines
+        By the method's words; ``random`` and ``size`` are drawn as what to beat.
     title
         Of the figure.
-    areas
-        Under both curves, by name.
     """
-    words = {"random": "random order", "size": "largest cells first"}
     with matplotlib.style.context([mplhep.style.CMS, STYLE | {"legend.frameon": False}]):
         figure = Figure(figsize=(13.5, 6.6))
         FigureCanvasAgg(figure)
         figure.text(0.02, 0.95, title, fontsize=15, fontweight="bold", va="center")
-        own = [name for name in curves if name not in words]
-        colours = dict(zip(own, series_colours(len(own)), strict=True))
         for number, name in enumerate(("deletion: low is faithful", "insertion: high is faithful")):
             axes = figure.add_axes((0.065 + 0.49 * number, 0.36, 0.42, 0.5))
-            for place, (method, pair) in enumerate(curves.items()):
-                style = {"random": ("0.55", "--", ""), "size": ("black", ":", "")}.get(
-                    method, (colours.get(method, "0.5"), "-", MARKERS[place % len(MARKERS)])
-                )
-                axes.plot(
-                    100 * share,
-                    pair[number],
-                    color=style[0],
-                    ls=style[1],
-                    marker=style[2],
-                    ms=5,
-                    lw=2,
-                    label=f"{words.get(method, method)}: {areas[method][number]:.3f}",
-                )
-            axes.set(xlabel="cells changed (%), largest attribution first", ylim=(-0.03, 1.03), xlim=(0, 100))
-            axes.set_ylabel("probability of the class")
+            _lines(axes, share, lines, number)
             axes.set_title(name, loc="left", fontsize=13)
-            axes.legend(
-                loc="upper left",
-                bbox_to_anchor=(0, -0.19),
-                ncols=2,
-                title="area under the curve",
-                alignment="left",
-                columnspacing=1.2,
-            )
         figure.savefig(path, dpi=80, pil_kwargs={"compress_level": 4})
     return path
+
+
+def _lines(axes: Axes, share: Floats, lines: Mapping[str, Line], number: int) -> None:
+    colours = series_colours(len(lines))
+    beside = {"random": ("random order", "0.55", "--"), "size": ("largest cells first", "black", ":")}
+    for place, (method, line) in enumerate(lines.items()):
+        words, colour, style = beside.get(method, (method, colours[place], "-"))
+        axes.plot(
+            100 * share,
+            (line.deletion, line.insertion)[number],
+            color=colour,
+            ls=style,
+            marker="" if method in beside else MARKERS[place % len(MARKERS)],
+            ms=5,
+            lw=2,
+            label=f"{words}: {line.areas[number]:.3f}",
+        )
+    axes.set(xlabel="cells changed (%), largest attribution first", ylim=(-0.03, 1.03), xlim=(0, 100))
+    axes.set_ylabel("probability of the class")
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(0, -0.19),
+        ncols=2,
+        title="area under the curve",
+        alignment="left",
+        columnspacing=1.2,
+    )

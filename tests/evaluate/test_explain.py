@@ -1,0 +1,97 @@
+"""The verb ``explain`` from a bundle to figures."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from calowatch import cli
+from calowatch.core.errors import InputError
+from calowatch.core.training import ImageTraining
+from calowatch.evaluate.explain import ExplainRequest, explain
+from calowatch.present.explain import Field
+from calowatch.present.shortcuts_page import faithfulness_rows
+from calowatch.train.images import train_images
+from calowatch.train.request import TrainRequest
+
+SMALL = {"patch": [16, 16], "edge": "crop", "dim": 8, "layers": 2, "heads": 2, "mlp": 8, "pool": "class"}
+
+
+@pytest.fixture(scope="module")
+def moe(two_runs, tmp_path_factory):
+    """A mixture of experts, trained for a moment; the last 8 columns are not covered."""
+    out = tmp_path_factory.mktemp("explained") / "moe"
+    recipe = {
+        "task": "images",
+        "summary": "a test",
+        "data": {
+            "kind": "runs",
+            "classes": ["355456", "357479"],
+            "split": {"by": "blocks", "length": 6},
+            "steps": ["log1p", "standard"],
+        },
+        "network": {"name": "moe-vit", "options": SMALL},
+        "fit": {"batch": 16, "epochs": 2},
+        "export": False,
+    }
+    train_images(ImageTraining.model_validate(recipe), TrainRequest(out, two_runs, device="cpu"))
+    return out
+
+
+def test_the_verb_writes_maps_figures_and_numbers(moe, tmp_path, capsys):
+    out = tmp_path / "out"
+    wanted = [
+        "--samples",
+        "6",
+        "--figures",
+        "1",
+        "--steps",
+        "4",
+        "--method",
+        "gradient",
+        "--method",
+        "occlusion",
+    ]
+    assert cli.main(["explain", str(moe), "--out", str(out), *wanted, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == json.loads((out / "explain.json").read_text())
+    pictures = {"sample-0.png", "sample-0-experts.png", "means.png", "experts.png", "faithfulness.png"}
+    assert {path.name for path in out.iterdir()} == pictures | {"explain.json", "maps.npz"}
+    for name in pictures:
+        with Image.open(out / name) as picture:
+            assert np.ptp(np.asarray(picture.convert("L"))) > 100, name
+    assert [row["method"] for row in faithfulness_rows(told)] == ["gradient", "occlusion", "random", "size"]
+    assert {each["true"] for each in told["samples"]} == {"run 355456", "run 357479"}
+    assert told["provenance"]["verb"] == "explain"
+    assert set(told["provenance"]["options"]["bundle"]) >= {"weights.safetensors"}
+    with np.load(out / "maps.npz") as maps:
+        assert maps["gradient"].shape == (6, 64, 72)
+        assert np.isnan(maps["gradient"][:, :, 64:]).all()
+    for each in told["samples"]:
+        assert 1 <= each["largest"]["gradient"]["iphi"] <= 64
+        assert each["largest"]["gradient"]["ieta"] != 0
+
+
+def test_images_are_taken_by_name(moe, tmp_path, capsys):
+    request = ExplainRequest(tmp_path / "a", samples="4", methods=("cls",), figures=0, steps=2)
+    first = explain(moe, request).document["samples"]
+    name = f"{first[1]['source'][:9]}:{first[1]['position']}"
+    again = explain(moe, ExplainRequest(tmp_path / "b", samples=name, methods=("cls",), figures=0, steps=2))
+    assert again.document["samples"] == [first[1]]
+    assert again.document["faithfulness"][0]["deletion_low"] is None
+    for samples, words in (("Run355456:999", "one image of this side"), ("all", "a number of images")):
+        with pytest.raises(InputError, match=words):
+            explain(moe, ExplainRequest(tmp_path / "c", samples=samples))
+    assert cli.main(["explain", str(moe), "--out", str(tmp_path / "d"), "--method", "gradcam"]) == 2
+    assert "gradcam" in capsys.readouterr().err
+    assert cli.main(["explain", str(moe), "--out", str(tmp_path / "d"), "--baseline", "black"]) == 2
+
+
+def test_cells_are_named_as_the_detector_names_them():
+    all_of = np.ones((64, 72), bool)
+    field = Field(("ieta", "iphi"), "runs", all_of, ~all_of, all_of)
+    assert field.name(0, 0) == {"ieta": -32, "iphi": 1}
+    assert field.name(31, 71) == {"ieta": -1, "iphi": 72}
+    assert field.name(32, 5) == {"ieta": 1, "iphi": 6}
+    assert Field(("row", "column"), "jets", all_of, ~all_of, all_of).name(3, 4) == {"row": 3, "column": 4}

@@ -59,7 +59,7 @@ def write_battery_figure(path: Path | str, frame: pd.DataFrame, runs: Sequence[s
         grid = figure.add_gridspec(
             2 if panels else 1, max(len(panels), 1), height_ratios=[1.25, 1][: 2 if panels else 1]
         )
-        _draw_variants(figure.add_subplot(grid[0, :]), plain, looks)
+        _draw_variants(figure.add_subplot(grid[0, :]), plain, looks, _styles(frame))
         whole = plain[plain["split"] == "blocks"]
         for number, (name, label) in enumerate(panels):
             _draw_spoilt(figure.add_subplot(grid[1, number]), frame, whole, looks, (name, label))
@@ -69,6 +69,12 @@ def write_battery_figure(path: Path | str, frame: pd.DataFrame, runs: Sequence[s
 
 def _marks(n: int) -> list[str]:
     return [MARKERS[number % len(MARKERS)] for number in range(n)]
+
+
+def _styles(frame: pd.DataFrame) -> dict[str, str]:
+    """Return the line style of each variant that is tried with spoilt training sides."""
+    spoilt = frame[(frame["noise"] > 0) | frame["images"].notna() | frame["blocks"].notna()]
+    return dict(zip(map(str, spoilt["variant"].unique()), ("-", "--", ":", "-."), strict=False))
 
 
 def _spoilt_panels(frame: pd.DataFrame) -> list[tuple[str, str]]:
@@ -102,7 +108,9 @@ def _shown(values: pd.Series) -> Floats:
     return found
 
 
-def _draw_variants(axes: Axes, plain: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
+def _draw_variants(
+    axes: Axes, plain: pd.DataFrame, looks: dict[str, tuple[str, str]], styles: dict[str, str]
+) -> None:
     variants = list(plain["variant"].unique())
     both = len(plain["split"].unique()) > 1
     step = 0.8 / max(len(looks), 1)
@@ -133,11 +141,19 @@ def _draw_variants(axes: Axes, plain: pd.DataFrame, looks: dict[str, tuple[str, 
         Line2D([], [], mec="0.3", mfc=face, marker="o", ls="none", ms=9, mew=1.8, label=words)
         for words, face in (("open: random split", "white"), ("filled: by blocks", "0.3"))
     ]
+    handles += [
+        Line2D(
+            [], [], color="0.3", ls=style, label=f"below: {_NAMES.get(variant, variant)}".replace("\n", " ")
+        )
+        for variant, style in styles.items()
+    ]
+    columns = -(-len(handles) // 2)
+    corner = (0.0, 1.0)
     axes.legend(
         handles=handles,
-        ncols=len(handles),
+        ncols=columns,
         loc="lower left",
-        bbox_to_anchor=(0, 1.0),
+        bbox_to_anchor=corner,
         frameon=False,
         columnspacing=1.2,
     )
@@ -152,7 +168,7 @@ def _draw_spoilt(
 ) -> None:
     name, label = named
     some = frame[frame["noise"] > 0] if name == "noise" else frame[frame[name].notna()]
-    styles = dict(zip(map(str, some["variant"].unique()), ("-", "--", ":", "-."), strict=False))
+    styles = _styles(frame)
     for (variant, model), part in some.groupby(["variant", "model"], sort=False):
         end = whole[(whole["variant"] == variant) & (whole["model"] == model)]
         line = part.sort_values(name)
@@ -170,10 +186,3 @@ def _draw_spoilt(
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xlabel(label)
     axes.set_ylabel("accuracy, by blocks")
-    handles = [
-        Line2D([], [], color="0.3", ls=style, label=_NAMES.get(str(variant), str(variant)).replace("\n", " "))
-        for variant, style in styles.items()
-    ]
-    axes.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, ncols=2, columnspacing=1.0
-    )

@@ -55,7 +55,7 @@ def shortcuts(
     epochs: Annotated[int | None, typer.Option("--epochs", help="In place of the recipes'.")] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or one GPU as cuda:1.")] = "auto",
     faithfulness: Annotated[
-        Path | None, typer.Option("--faithfulness", help="JSON of calowatch explain, told beside.")
+        Path | None, typer.Option("--faithfulness", help="An explain.json of calowatch explain, told beside.")
     ] = None,
     page: Annotated[
         Path | None,

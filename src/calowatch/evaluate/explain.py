@@ -18,6 +18,7 @@ from calowatch.data.images import ImageData
 from calowatch.evaluate.classify import ChosenImages, EvaluateRequest, choose_images
 from calowatch.evaluate.explain_faith import Curves, Faith, faithfulness, randomisation_check
 from calowatch.evaluate.explain_maps import (
+    ATTENTION,
     METHODS,
     MapSettings,
     ToExplain,
@@ -42,6 +43,9 @@ __all__ = ["ExplainRequest", "Explained", "explain"]
 Floats = npt.NDArray[np.float64]
 
 Baseline = Literal["auto", "mean", "zero"]
+_EVEN = 1.25
+"""Attention to the most over that to the least, below which a note says that it is nearly even."""
+
 BASELINES = ("auto", "mean", "zero")
 
 _OWNED = ("explain.json", "maps.npz", "sample-*.png", "means.png", "experts.png", "faithfulness.png")
@@ -194,7 +198,7 @@ def _document(
         "faithfulness": found.rows,
         "random_weights": found.random,
         "samples": _samples(known, subject, found.maps),
-        "notes": [*chosen.notes, *_notes(found.rows, found.random)],
+        "notes": [*chosen.notes, *_even(found.maps), *_notes(found.rows, found.random)],
         "provenance": provenance(
             "explain",
             sources=[{"name": name, "sha256": sha256} for name, sha256 in chosen.hashes.items()],
@@ -282,6 +286,19 @@ def _notes(rows: Sequence[Mapping[str, Any]], random: Mapping[str, Any]) -> list
             notes.append(
                 f"{METHODS[method].capitalize()}: much the same with random weights (Spearman "
                 f"{told['correlation']:.2f}): it shows the image rather than what was learned."
+            )
+    return notes
+
+
+def _even(maps: Mapping[str, Floats]) -> list[str]:
+    """Return which attention is so even that its order of patches means little."""
+    notes = []
+    for name in (each for each in maps if each in ATTENTION):
+        ends = [np.nanquantile(maps[name], end, axis=(1, 2)) for end in (0.05, 0.95)]
+        ratio = float(np.median(ends[1] / np.maximum(ends[0], 1e-300)))
+        if ratio < _EVEN:
+            notes.append(
+                f"{METHODS[name].capitalize()}: nearly even, its largest patches {ratio:.2f} times its least."
             )
     return notes
 

@@ -29,6 +29,7 @@ SIGNED = ("integrated gradients", "occlusion")
 """Methods whose maps tell for and against, in log-odds of the class; others know no against."""
 
 NOT_SEEN_COLOUR, MASKED_COLOUR = "#8f8f8f", "#3c3c3c"
+_FEW = "#e8e8e8"
 _SIDE, _GAP, _LEFT, _TOP, _BOTTOM = 3.1, 0.95, 0.85, 1.25, 0.75
 
 
@@ -88,7 +89,7 @@ class MapFigure:
     title: str
     image: Floats
     maps: Mapping[str, Floats]
-    label: str = "value"
+    label: str = "as read"
 
 
 def _frame(rows: int, columns: int, title: str) -> tuple[Figure, npt.NDArray[np.object_]]:
@@ -182,13 +183,13 @@ def _bar(figure: Figure, axes: Axes, colours: Colormap, norm: Normalize, label: 
 
 
 def _scale(values: Floats, method: str, field: Field) -> tuple[Colormap, Normalize]:
-    """Return colours of a map: around zero where it has a sign, else from its smallest value."""
+    """Return colours of a map: around zero where it has a sign, else from zero, so that even attention looks even."""
     inside = values[field.channels & field.seen & ~field.masked & np.isfinite(values)]
     low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.0, 1.0)
     if method in SIGNED:
         reach = max(-low, high) or 1.0
         return colour_map("evidence"), Normalize(-reach, reach)
-    return colormaps["viridis"], Normalize(low, high if high > low else low + 1.0)
+    return colormaps["viridis"], Normalize(0.0, high or 1.0)
 
 
 def _image_colours(image: Floats, field: Field) -> tuple[Colormap, Normalize]:
@@ -207,7 +208,8 @@ def write_sample(path: Path, shown: MapFigure, field: Field) -> Path:
         colours, norm = _image_colours(shown.image, field)
         whole = replace(field, masked=np.zeros_like(field.masked), seen=np.ones_like(field.seen))
         rgb = _colours(np.maximum(shown.image, norm.vmin or 0.0), whole, colours, norm)
-        rgb[field.channels & (shown.image <= 0)] = to_rgb(ZERO_COLOUR)
+        zero_colour = ZERO_COLOUR if field.detector else _FEW  # most of a crop or jet is zero
+        rgb[field.channels & (shown.image <= 0)] = to_rgb(zero_colour)
         _show(grid[0, 0], rgb, field, "image", first=True)
         _bar(figure, grid[0, 0], colours, norm, shown.label)
         grid[1, 0].set_axis_off()
@@ -223,7 +225,7 @@ def write_sample(path: Path, shown: MapFigure, field: Field) -> Path:
                 first=column == 1,
             )
         zero = bool((field.channels & (shown.image <= 0)).any())
-        _legend(figure, field, [Patch(facecolor=ZERO_COLOUR, edgecolor="0.4", label="zero")] if zero else [])
+        _legend(figure, field, [Patch(facecolor=zero_colour, edgecolor="0.4", label="zero")] if zero else [])
         figure.savefig(path, dpi=80, pil_kwargs={"compress_level": 4})
     return path
 
@@ -233,10 +235,9 @@ def _overlay(image: Floats, values: Floats, field: Field, scale: tuple[Colormap,
     grey = np.asarray(
         colormaps["Greys"](0.1 + 0.6 * np.clip(norm(np.maximum(image, norm.vmin or 0.0)), 0, 1))
     )[..., :3]
-    colours, (low, high) = scale[0], (scale[1].vmin or 0.0, scale[1].vmax or 1.0)
-    signed = low < 0
-    known = np.nan_to_num(values, nan=low if not signed else 0.0)
-    weight = np.clip(np.abs(known) / high if signed else (known - low) / (high - low), 0, 1)[..., None]
+    colours, high, known = scale[0], scale[1].vmax or 1.0, np.nan_to_num(values)
+    signed = (scale[1].vmin or 0.0) < 0
+    weight = np.clip(np.abs(known) / high, 0, 1)[..., None]
     heat = colours(scale[1](known)) if signed else colormaps["YlOrRd"](0.35 + 0.6 * weight[..., 0])
     mixed: Floats = (1 - 0.85 * weight) * grey + 0.85 * weight * np.asarray(heat)[..., :3]
     return _states(mixed, field)

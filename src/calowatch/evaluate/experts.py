@@ -34,7 +34,8 @@ from calowatch.metrics.routing import (
     token_entropy,
 )
 from calowatch.models.classifiers import build_classifier
-from calowatch.models.moe_vit import MoEViT
+from calowatch.models.moe_vit import expert_answers, mixtures, without_expert
+from calowatch.models.vit import ViT
 from calowatch.present.experts import experts_page, write_experts_figure
 
 __all__ = ["ExpertsResult", "ExpertsTask", "LearnLong", "LearnedLong", "evaluate_experts"]
@@ -235,7 +236,7 @@ def _finished(
 def _study(learned: LearnedLong, recipe: ImageTraining, data: ImageData, sides: ImageSides) -> dict[str, Any]:
     """Return the figures of a training on the side it has not seen, or has chosen by where there is no other."""
     network = learned.bundle.network
-    assert isinstance(network, MoEViT)
+    assert isinstance(network, ViT)
     side = "test" if len(sides.test) else "validation"
     rows = sides.of(side)
     # Evenly through the side: neighbours are alike.
@@ -245,12 +246,12 @@ def _study(learned: LearnedLong, recipe: ImageTraining, data: ImageData, sides: 
     logits, routing = _scores(network, x, scalars)
     auc = _auc(labels, logits)
     removed = [
-        auc - _auc(labels, _scores(network.without_expert(expert), x, scalars)[0])
-        for expert in range(network.experts)
+        auc - _auc(labels, _scores(without_expert(network, expert), x, scalars)[0])
+        for expert in range(mixtures(network)[0].options.experts)
     ]
     torch.manual_seed(recipe.seed)
     fresh = build_classifier(recipe.network.name, learned.bundle.geometry, recipe.network.options).eval()
-    assert isinstance(fresh, MoEViT)
+    assert isinstance(fresh, ViT)
     begun = _alike(fresh, x[:COMPARED])
     return {
         "side": side,
@@ -270,7 +271,7 @@ def _read(data: ImageData, rows: Ints) -> tuple[npt.NDArray[Any], npt.NDArray[An
 
 
 @torch.no_grad()
-def _scores(network: MoEViT, x: torch.Tensor, scalars: torch.Tensor) -> tuple[Floats, list[Floats]]:
+def _scores(network: ViT, x: torch.Tensor, scalars: torch.Tensor) -> tuple[Floats, list[Floats]]:
     """Return two logits per image (of one output, half of it for and against) and the routing of each block."""
     parts = [
         network(*some) for some in zip(torch.split(x, _BATCH), torch.split(scalars, _BATCH), strict=True)
@@ -291,7 +292,7 @@ def _auc(labels: Ints, logits: Floats) -> float:
     return float(np.mean([roc_auc(labels == c, log_p[:, c]) for c in range(logits.shape[1])]))
 
 
-def _shared(routing: list[Floats], network: MoEViT, labels: Ints) -> dict[str, Any]:
+def _shared(routing: list[Floats], network: ViT, labels: Ints) -> dict[str, Any]:
     """Return how the router shares out patches, mean of all blocks; information in nats, at most ln(experts)."""
     _, wide = network.patches.tiles
     patches = [block[:, network.first_patch :] for block in routing]
@@ -311,9 +312,9 @@ def _shared(routing: list[Floats], network: MoEViT, labels: Ints) -> dict[str, A
     }
 
 
-def _alike(network: MoEViT, x: torch.Tensor) -> dict[str, float]:
+def _alike(network: ViT, x: torch.Tensor) -> dict[str, float]:
     """Return how alike experts answer the same tokens, mean of all pairs and blocks."""
-    answers = [block.double().numpy() for block in network.expert_answers(x)]
+    answers = [block.double().numpy() for block in expert_answers(network, x)]
     pairs = np.triu_indices(answers[0].shape[2], 1)
     found = ((cka(block)[pairs], cosine_similarity(block)[pairs]) for block in answers)
     alike = np.mean([[each.mean() for each in both] for both in found], axis=0)

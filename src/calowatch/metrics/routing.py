@@ -174,6 +174,6 @@ def _answers(answers: npt.ArrayLike) -> Floats:
             "answers of experts",
             "finite numbers, shape (token, expert, feature)",
             f"shape {values.shape}",
-            "give what MoEViT.expert_answers returns",
+            "give what calowatch.models.moe_vit.expert_answers returns",
         )
     return values.reshape(-1, *values.shape[-2:])

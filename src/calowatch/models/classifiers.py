@@ -76,7 +76,7 @@ CLASSIFIERS: Mapping[str, ClassifierEntry] = MappingProxyType(
             attention=True,
         ),
         "moe-vit": ClassifierEntry(
-            "moe_vit:MoEViT",
+            "moe_vit:moe_vit",
             "moe_vit:MoEViTOptions",
             summary="vision transformer with mixtures of experts; router dense, top-k, expert-choice or soft",
             paper="arXiv 2101.03961, 2106.05974, 2202.09368, 2308.00951",

@@ -14,7 +14,8 @@ from calowatch.metrics.routing import (
     token_entropy,
 )
 from calowatch.models.classifier import Classifier, Scores
-from calowatch.models.moe_vit import MoEViT
+from calowatch.models.moe_vit import expert_answers, mixtures
+from calowatch.models.vit import ViT
 
 __all__ = ["RoutingWatch"]
 
@@ -40,7 +41,7 @@ class RoutingWatch:
         """Add a batch."""
         if not scores.routing:
             return
-        if not self._work and isinstance(network, MoEViT):
+        if not self._work and isinstance(network, ViT) and mixtures(network):
             self._alike = _alike(network, x[:_COMPARED])
         routing = [block.detach().float().cpu().numpy() for block in scores.routing]
         self._entropy.append([token_entropy(block) for block in routing])
@@ -66,8 +67,8 @@ class RoutingWatch:
         return found
 
 
-def _alike(network: MoEViT, x: Tensor) -> dict[str, float]:
-    answers = [block.float().cpu().numpy() for block in network.expert_answers(x)]
+def _alike(network: ViT, x: Tensor) -> dict[str, float]:
+    answers = [block.float().cpu().numpy() for block in expert_answers(network, x)]
     pairs = np.triu_indices(answers[0].shape[2], 1)
     return {
         "experts_cka": float(np.mean([cka(block)[pairs] for block in answers])),

@@ -1,7 +1,6 @@
 """The battery as one Markdown page: how it was made, verdict, tables."""
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import pandas as pd
@@ -44,7 +43,7 @@ def faithfulness_rows(given: Any) -> list[dict[str, Any]]:
             numbers = {
                 str(name): float(value)
                 for name, value in each.items()
-                if isinstance(value, Real) and not isinstance(value, bool)
+                if isinstance(value, (int, float)) and not isinstance(value, bool)
             }
             rows.append({"method": str(each["method"]), **numbers})
     return rows
@@ -55,7 +54,7 @@ def _table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _share(row: Mapping[str, Any] | None, name: str) -> str:
+def _share(row: Mapping[Any, Any] | None, name: str) -> str:
     if row is None:
         return "-"
     if name == "roc_auc":

@@ -157,7 +157,12 @@ def write_panel(path: Path, panel: Panel) -> Path:
         axes.grid(color="#e6e6e6", lw=0.8)
         axes.set_axisbelow(True)
         if any(each.label for each in panel.series):
-            look: dict[str, Any] = {"frameon": True, "framealpha": 0.85, "edgecolor": "none", "handlelength": 2.8}
+            look: dict[str, Any] = {
+                "frameon": True,
+                "framealpha": 0.85,
+                "edgecolor": "none",
+                "handlelength": 2.8,
+            }
             beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if many else {}
             axes.legend(fontsize=9 if many else 11, **look, **beside)
         figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 4})

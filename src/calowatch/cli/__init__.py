@@ -29,6 +29,7 @@ from calowatch.cli import (
     frame,
     graph,
     mask,
+    models,
     monitor,
     prepare,
     simulate,
@@ -89,6 +90,7 @@ app.command("explore")(explore.explore)
 app.command("export")(export.export)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(benchmark.app, name="benchmark")
+app.command("models")(models.models)
 app.command("train")(train.train)
 app.command("explain")(explain.explain)
 app.command("compare")(compare.compare)

@@ -1,7 +1,8 @@
-"""``calowatch train``: what a recipe says, to a bundle."""
+"""``calowatch train``: a network, from a recipe and data to a bundle."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,71 +13,79 @@ def train(
     recipe: Annotated[
         str,
         typer.Argument(
-            metavar="RECIPE", help="A training recipe (TOML), or one that comes with calowatch by its name."
+            metavar="RECIPE", help="TOML file, or the name of a recipe that comes along (calowatch models)."
         ),
     ],
     out: Annotated[
         Path,
         typer.Option(
-            "--out", "-o", metavar="BUNDLE", help="Folder of the bundle; an earlier bundle is replaced."
+            "--out", "-o", metavar="BUNDLE", help="Folder of the bundle; logs go to BUNDLE.training."
         ),
     ],
     data: Annotated[
         list[Path] | None,
         typer.Option(
             "--data",
-            metavar="PATH",
-            help="What to learn from, in place of what the recipe names: image files, or a folder made by "
-            "calowatch prepare. May be repeated.",
+            metavar="DATA",
+            help="What to learn from: a data set of calowatch prepare, or files of images (may be repeated).",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a training for --out was broken off.")
+        bool, typer.Option("--resume", help="Go on where a training was broken off; else begin.")
     ] = False,
     device: Annotated[
-        str, typer.Option("--device", help="auto (a GPU where there is one), cpu, cuda, or one as cuda:1.")
+        str, typer.Option("--device", help="auto (CUDA where there is any), cpu, cuda, or cuda:N.")
     ] = "auto",
-    seed: Annotated[int | None, typer.Option("--seed", help="In place of the recipe's.")] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="In place of the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="In place of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="In place of the recipe's.")] = None,
     max_steps: Annotated[
-        int | None, typer.Option("--max-steps", help="Stop after so many steps: to try a recipe.")
+        int | None, typer.Option("--max-steps", min=1, help="Stop after so many steps: to try a recipe.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON and nothing else.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print what was trained as JSON and nothing else.")
+    ] = False,
 ) -> None:
-    """Train a network, or a classical model, as a recipe says, and write it as a bundle with its card.
+    """Train a network as a recipe says, and write it as a bundle.
 
-    Logs (CSV and TensorBoard), learning curves and, until the end, checkpoints lie in BUNDLE.training.
+    Losses appear while it works, one line per epoch on stderr. The best epoch is kept. BUNDLE.training holds
+    metrics.csv, curves.png and the TensorBoard logs; a training that was killed goes on with --resume and ends as if it
+    had not been.
 
     Examples
     --------
     \b
+    calowatch prepare he-source --store occupancy.zarr --out dataset
+    calowatch train cnn-vae-lstm-rin-dc --data dataset --out deployed
+    calowatch train cnn-vae-lstm-rin-dc --data dataset --out deployed --resume
     calowatch train runs-vit-keras --data Run355456_Dataset_iphi.npy --data Run357479_Dataset_iphi.npy --out vit
-    calowatch train recipes/runs-linear.toml --data gsoc --out linear --json
-    calowatch train mine.toml --out mine --resume
+    calowatch train my-recipe.toml --out mine --epochs 5 --seed 1 --json
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
     from calowatch.cli.terminal import print_json, terminal_progress
-    from calowatch.core.recipe import recipe_path
-    from calowatch.core.training import ImageTraining, load_training
     from calowatch.train.request import TrainRequest
+    from calowatch.train.verb import train as learn
 
-    asked = load_training(recipe_path(recipe))
     request = TrainRequest(
         out, tuple(data or ()), resume, device, seed, epochs, max_steps, terminal_progress()
     )
-    if isinstance(asked, ImageTraining):
-        from calowatch.train.images import train_images
-
-        summary = train_images(asked, request).summary
-    else:
-        from calowatch.train.occupancy import train_occupancy
-
-        summary = train_occupancy(asked, request).summary
+    summary = learn(recipe, request).summary
+    if summary["training"].get("primary") is False:
+        return  # one of several processes, of which another one tells
     if json:
         print_json(summary)
-        return
-    for name, value in summary.items():
-        if isinstance(value, (str, int, float)):
-            typer.echo(
-                f"{name.replace('_', ' ')}: {value:.6g}" if isinstance(value, float) else f"{name}: {value}"
-            )
-    typer.echo(f"Written to {out}")
+    else:
+        _show(summary)
+
+
+def _show(summary: Mapping[str, Any]) -> None:
+    told = summary["training"]
+    typer.echo(f"{summary['model']}: {summary['n_parameters']:,} parameters")
+    if "epochs" in told:
+        typer.echo(
+            f"{told['epochs']} epochs in {told['seconds']:.1f} s on {told['device']}; "
+            f"epoch {told['best_epoch']} is the best ({told['best_value']:.6g})"
+        )
+    for name, figure in summary.get("figures", {}).items():
+        value = figure["value"] if isinstance(figure, Mapping) else figure
+        if value is not None:
+            typer.echo(f"{summary['side']} {name.replace('_', ' ')}: {value:.4f}")
+    typer.echo(f"Written to {summary['bundle']}")

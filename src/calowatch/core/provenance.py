@@ -8,7 +8,7 @@ from typing import Any
 
 __all__ = ["provenance"]
 
-_LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "uproot", "h5py")
+_LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "uproot", "h5py", "torch")
 
 
 def _version(name: str) -> str | None:

@@ -90,8 +90,9 @@ class OccupancyTraining(Strict):
     """A network that predicts the occupancy of a layout.
 
     ``dataset`` is a folder that ``calowatch prepare`` made, relative to the recipe; ``window`` is the number of
-    lumisections the network sees together. ``reconstruction`` is the source's loss (mean squared error, plus the
-    Kullback-Leibler term of a variational network), ``binomial`` the likelihood of the counts.
+    lumisections the network sees together; ``prepare`` names the data recipe that such data sets are made by: a data
+    set of other windows or preparation is refused. ``reconstruction`` is the source's loss (mean squared error, plus
+    the Kullback-Leibler term of a variational network), ``binomial`` the likelihood of the counts.
     """
 
     task: Literal["occupancy"]
@@ -99,6 +100,7 @@ class OccupancyTraining(Strict):
     paper: str = ""
     seed: Whole = 0
     dataset: str | None = None
+    prepare: str | None = None
     layout: str = "he"
     window: Positive = 5
     network: NetworkRecipe

@@ -93,6 +93,8 @@ class OccupancyDataset(Dataset[Item]):
         its own subdetectors.
     counts
         Give the counts too, for losses that know counting statistics.
+    partial
+        Take a grid of several subdetectors of which the data hold only some; the cells of the others are masked.
     in_memory
         Prepare every lumisection of the side once, now, and keep it (HE as a grid takes 130 kB per lumisection). Else
         only the counts asked for are read from the map and prepared, again in each epoch. By default it is kept where
@@ -121,7 +123,9 @@ class OccupancyDataset(Dataset[Item]):
         *,
         counts: bool = False,
         in_memory: bool | None = None,
+        partial: bool = False,
     ) -> None:
+        self.partial = partial
         self.data = open_dataset(folder)
         self.split = self.data.check_side(split)
         self.layout = layout.lower()
@@ -160,8 +164,9 @@ class OccupancyDataset(Dataset[Item]):
                 "none such",
                 nearest(self.layout, names),
             )
-        missing = sorted(set(find_layout(self.layout).subdets) - set(table["subdet"]))
-        if missing:
+        wanted, held = set(find_layout(self.layout).subdets), set(table["subdet"])
+        missing = sorted(wanted - held)
+        if missing and not (self.partial and wanted & held):
             raise InputError(
                 self.data.folder,
                 f"the channels of layout {self.layout}",

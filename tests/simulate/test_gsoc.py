@@ -166,7 +166,9 @@ def test_scaled_images_have_the_density_integrated_over_their_scale():
         def density(shift):
             moved = image.copy()
             moved[0, a.active] *= np.exp(shift)
-            return float(np.exp(Oracle(model).log_density(moved)[0] + 20))  # not below quad's own absolute error
+            return float(
+                np.exp(Oracle(model).log_density(moved)[0] + 20)
+            )  # not below quad's own absolute error
 
         return integrate.quad(density, -15, 15, points=[0], limit=400, epsabs=1e-12)[0]
 

@@ -67,7 +67,8 @@ class DenseGraph(nn.Module):
         count, size = self.blocks.shape[:2]
         features = x.flatten(1)[:, self.cells].reshape(-1, count, size, 1)
         for convolution in self.convolutions:
-            mixed = self.blocks @ convolution.get_submodule("lin")(features)
+            # As einsum, which does not copy the blocks for every row.
+            mixed = torch.einsum("cij,rcjf->rcif", self.blocks, convolution.get_submodule("lin")(features))
             features = torch.relu(mixed + convolution.get_parameter("bias"))
         features = features.flatten(1, 2)
         gate = self.gate(features).masked_fill(~self.real[:, None], -torch.inf)

@@ -170,7 +170,9 @@ def _mapped(path: Path) -> npt.NDArray[np.floating[Any]]:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise FormatError(path, expected, f"something else ({reason})", fix) from error
+        short = "greater than file size" in reason  # numpy's words for a file that was cut
+        found = "a file that ends too early" if short else f"something else ({reason})"
+        raise FormatError(path, expected, found, "copy it again" if short else fix) from error
     if not isinstance(images, np.ndarray):  # an npz archive opens as well
         raise FormatError(path, expected, "an archive of arrays", "save each array with numpy.save")
     if images.ndim != 3 or images.shape[1:] != IMAGE_SHAPE or not len(images):

@@ -108,8 +108,8 @@ def mutual_information(routing: npt.ArrayLike, group: npt.ArrayLike) -> float:
 
     Examples
     --------
-    >>> mutual_information([[1.0, 0.0], [0.0, 1.0]], [0, 1]) == np.log(2)
-    True
+    >>> round(float(mutual_information([[1.0, 0.0], [0.0, 1.0]], [0, 1])), 4)
+    0.6931
     """
     shape = np.shape(routing)[:-1]
     tokens, groups = _tokens(routing), np.broadcast_to(np.asarray(group), shape).ravel()

@@ -198,3 +198,41 @@ def test_names_are_known_without_torch():
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120
     )
     assert int(done.stdout) == 35
+
+
+def test_parts_that_are_complete_equal_the_graph_node_by_node(geometry):
+    """The fast way and the definition: values and gradients, on boxes of unequal size too."""
+    mask = geometry.mask.copy()
+    mask[3, :3, 0] = False
+    kept = mask.ravel()[geometry.edges].all(axis=0)
+    for there in (geometry, Geometry(mask, geometry.edges[:, kept])):
+        torch.manual_seed(1)
+        branch = GraphBranch(there, 8)
+        assert branch.shares is not None
+        x = torch.rand(3, *there.shape) * torch.tensor(there.mask)
+        found, wanted = branch(x), branch.by_edges(x)
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+        weights = list(branch.parameters())
+        for mine, theirs in zip(
+            torch.autograd.grad(found.square().sum(), weights),
+            torch.autograd.grad(wanted.square().sum(), weights),
+            strict=True,
+        ):
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-7)
+
+
+def test_other_graphs_go_node_by_node(geometry):
+    start, end = geometry.edges
+    first = (start[0], end[0])
+    gone = ((start == first[0]) & (end == first[1])) | ((start == first[1]) & (end == first[0]))
+    branch = GraphBranch(Geometry(geometry.mask, geometry.edges[:, ~gone]), 8)
+    assert branch.shares is None
+    x = torch.rand(2, *geometry.shape)
+    assert torch.equal(branch(x), branch.by_edges(x))
+
+
+@pytest.mark.slow
+def test_readout_boxes_are_complete_parts_folded_too():
+    whole = Geometry.of_layout("he", edges="rbx")
+    shapes = [GraphBranch(there, 4).shares.shape for there in (whole, whole.folded())]
+    assert shapes == [(6768, 36), (3384, 18)]

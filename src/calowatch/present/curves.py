@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from calowatch.core.files import atomic_file
 from calowatch.present.maps import STYLE
@@ -42,8 +42,8 @@ def draw_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
         for axes, name in zip(panels[:-1], names, strict=True):
             _panel(axes, history, name, best_epoch)
         _learning_rate(panels[-1], history, best_epoch)
-        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        panels[-1].set_xlabel("epoch")
+        panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        panels[-1].set(xlabel="epoch", xlim=(0.5, float(history["epoch"].max()) + 0.5))
     return figure
 
 
@@ -79,13 +79,16 @@ def _panel(axes: Axes, history: pd.DataFrame, name: str, best_epoch: int) -> Non
     # Over a wide range the last epochs of a linear axis would be one flat line.
     if values.size and values.min() > 0 and values.max() > 5 * values.min():
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.axvline(best_epoch, color=BEST, lw=1.2, ls=":", label=f"best epoch ({best_epoch})")
     axes.set_ylabel(_LABELS.get(name, name.replace("_", " ")))
     axes.legend(loc="best", fontsize=12)
 
 
 def _learning_rate(axes: Axes, history: pd.DataFrame, best_epoch: int) -> None:
-    axes.plot(history["epoch"], history["lr"], color=BEST, drawstyle="steps-mid", lw=1.8)
+    axes.plot(history["epoch"], history["lr"], color=BEST, marker="o", ms=4, lw=1.8)
     axes.axvline(best_epoch, color=BEST, lw=1.2, ls=":")
     axes.set_ylabel(_LABELS["lr"])
     axes.set_ylim(bottom=0)

@@ -173,31 +173,10 @@ def _add_sigma(folder: Path, model: BaselineWindows) -> None:
     write_json(folder / MANIFEST, {**manifest, "n_parameters": model.n_parameters, "sha256": hashes(folder)})
 
 
-def _fast(folder: Path) -> WindowModel:
-    """Return the model of a bundle, a graph network with dense products over the parts of its graph.
-
-    Those answer the same to the rounding of 32 bits, several times as fast as sparse ones on a processor.
-    """
-    if bundle_kind(folder) != "network":
-        return load_window_model(folder)
-    # Load torch, which baselines do without.
-    from calowatch.bundle.export_graph import DenseGraph  # noqa: PLC0415
-    from calowatch.bundle.network import load_network  # noqa: PLC0415
-    from calowatch.bundle.running import windows_of  # noqa: PLC0415
-    from calowatch.models.graph import GraphBranch  # noqa: PLC0415
-
-    bundle = load_network(folder)
-    for module in list(bundle.network.modules()):
-        branch = getattr(module, "graph", None)
-        if isinstance(branch, GraphBranch):
-            module.graph = DenseGraph(branch)
-    return windows_of(bundle)
-
-
 @lru_cache(maxsize=1)
 def _placed(folder: Path, data: CampaignData) -> tuple[WindowModel, npt.NDArray[np.int64]]:
     """Return a model, and the campaign's column of each of its channels."""
-    model = _fast(folder)
+    model = load_window_model(folder)
     column = {int(number): i for i, number in enumerate(data.table["channel"])}
     found = np.array([column.get(int(number), -1) for number in model.channel], dtype=np.int64)
     if (found < 0).any() or len(found) != len(column):

@@ -136,3 +136,24 @@ def test_vision_transformer_takes_the_grid_of_all_subdetectors(geometry):
     assert network.tiles == (7, 6)
     with pytest.raises(InputError, match="dqm"):
         build(NetworkRequest("depthvit"), geometry)
+
+
+@torch.no_grad()
+def test_a_response_begins_as_healthy_counts_show_it(tiny, toy):
+    """Beside its ring a weak channel begins weak, and what it expects is what was counted."""
+    _, n_events, counts = toy
+    counts = counts.clone()
+    counts[..., 4, 5, 0] = (0.5 * counts[..., 4, 5, 0]).round()
+    network = tiny("binomial-response").eval()
+    hits, trials = counts.double().sum(dim=(0, 1)), n_events.double().sum()
+    network.start_from(hits, trials)
+    assert network.response[4, 5, 0] < -0.5
+    assert network.response[~network.mask].abs().max() == 0
+    p = torch.sigmoid(network(counts / n_events[..., None, None, None], n_events).values)
+    expected = (p * n_events[..., None, None, None]).sum(dim=(0, 1))[network.mask]
+    z = (expected - hits[network.mask]) / hits[network.mask].sqrt()
+    assert z.abs().mean() < 1.5
+    plain = tiny("binomial")
+    before = {name: values.clone() for name, values in plain.state_dict().items()}
+    plain.start_from(hits, trials)
+    assert all(torch.equal(values, before[name]) for name, values in plain.state_dict().items())

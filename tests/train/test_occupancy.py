@@ -157,3 +157,20 @@ def test_killed_and_resumed_it_ends_as_unbroken(recipe_file, prepared, tmp_path,
     )
     weights = [(folder / "weights.safetensors").read_bytes() for folder in (out, tmp_path / "whole")]
     assert weights[0] == weights[1]
+
+
+def test_a_training_may_start_from_the_response(recipe_file, prepared, tmp_path, quick):
+    data = prepared("ho", 5, "rates")
+    losses = []
+    for start in ("random", "response"):
+        recipe_file.write_text(RECIPE.replace("window = 5", f'window = 5\nstart = "{start}"'))
+        found = train(recipe_file, TrainRequest(tmp_path / start, (data,), max_steps=1))
+        losses.append(found.history["val_loss"].iloc[0])
+    assert losses[1] < losses[0]
+    recipe_file.write_text(
+        RECIPE.replace("window = 5", 'window = 5\nstart = "response"').replace(
+            "binomial-response", "binomial"
+        )
+    )
+    with pytest.raises(InputError, match="random for this network"):
+        train(recipe_file, TrainRequest(tmp_path / "no", (data,)))

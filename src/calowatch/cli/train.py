@@ -80,8 +80,9 @@ def _show(summary: Mapping[str, Any]) -> None:
     told = summary["training"]
     typer.echo(f"{summary['model']}: {summary['n_parameters']:,} parameters")
     if "epochs" in told:
+        epochs = f"{told['epochs']} epoch{'s' if told['epochs'] > 1 else ''}"
         typer.echo(
-            f"{told['epochs']} epochs in {told['seconds']:.1f} s on {told['device']}; "
+            f"{epochs} in {told['seconds']:.1f} s on {told['device']}; "
             f"epoch {told['best_epoch']} is the best ({told['best_value']:.6g})"
         )
     for name, figure in summary.get("figures", {}).items():

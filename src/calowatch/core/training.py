@@ -92,7 +92,8 @@ class OccupancyTraining(Strict):
     ``dataset`` is a folder that ``calowatch prepare`` made, relative to the recipe; ``window`` is the number of
     lumisections the network sees together; ``prepare`` names the data recipe that such data sets are made by: a data
     set of other windows or preparation is refused. ``reconstruction`` is the source's loss (mean squared error, plus
-    the Kullback-Leibler term of a variational network), ``binomial`` the likelihood of the counts.
+    the Kullback-Leibler term of a variational network), ``binomial`` the likelihood of the counts. A network with one
+    number per channel may ``start`` from the ``response`` of the training side's channels.
     """
 
     task: Literal["occupancy"]
@@ -106,6 +107,7 @@ class OccupancyTraining(Strict):
     network: NetworkRecipe
     loss: Literal["reconstruction", "binomial"] = "reconstruction"
     faults: FaultNoise | None = None
+    start: Literal["random", "response"] = "random"
     optimiser: OptimiserRecipe = OptimiserRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     fit: FitRecipe = FitRecipe()

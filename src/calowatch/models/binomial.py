@@ -20,6 +20,8 @@ __all__ = ["BinomialNetwork", "BinomialOptions"]
 _RATES = (1e-7, 16.0)  # hits per event; beyond, p is 0 or 1 to the last digit of float32
 _FEATURES = 4
 _LEVELS = 2
+_MOST = 4.0  # of a response that a training begins with, either way: a dead channel has no finite one
+_SMALL = 0.1
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,28 @@ class BinomialNetwork(Network):
         self.decoder = nn.ModuleList(_block(width, width) for _ in range(_LEVELS))
         self.last = nn.Conv3d(width, 1, 1)
         self.response = nn.Parameter(torch.zeros(self.shape)) if options.response else None
+
+    @torch.no_grad()
+    def start_from(self, hits: Tensor, trials: Tensor) -> None:
+        """Begin as a per-channel reference: each channel's response is what summed healthy counts show.
+
+        What else the network predicts begins near zero. Networks without a response stay as they are.
+
+        Parameters
+        ----------
+        hits
+            Digis of all healthy lumisections together, [ieta, iphi, depth].
+        trials
+            Their events, a single number.
+        """
+        if self.response is None:
+            return
+        rate = self._ring_log_rate(hits[None], trials.reshape(1, 1, 1, 1))[0]
+        own = torch.log(-torch.log1p(-(hits + 0.5) / (trials + 1.0))) - rate
+        self.response.copy_(torch.where(self.mask, own, torch.zeros_like(own)).clamp(-_MOST, _MOST))
+        self.last.weight.mul_(_SMALL)
+        if self.last.bias is not None:
+            self.last.bias.zero_()
 
     def expect(self, x: Tensor, n_events: Tensor | None) -> Output:
         """Return logits of the probability of a digi.

@@ -21,6 +21,7 @@ from calowatch.core.provenance import provenance
 from calowatch.core.training import OccupancyTraining
 from calowatch.data.torch_datasets import make_loader
 from calowatch.models.api import NetworkRequest, build
+from calowatch.models.binomial import BinomialNetwork
 from calowatch.present.curves import write_curves
 from calowatch.train.occupancy_card import card
 from calowatch.train.occupancy_data import TrainingData
@@ -153,6 +154,12 @@ def _module(recipe: OccupancyTraining, data: TrainingData) -> OccupancyModule:
         raise InputError(
             "loss", "binomial for a network that predicts probabilities", "reconstruction", "change it"
         )
+    if recipe.start == "response":
+        if not isinstance(network, BinomialNetwork) or network.response is None:
+            raise InputError(
+                "start", "random for this network", "response", "take binomial-response, or leave it out"
+            )
+        network.start_from(*data.totals())
     return OccupancyModule(network, recipe, data.fault_maker())
 
 

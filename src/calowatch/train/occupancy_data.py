@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from calowatch.core.errors import InputError
 from calowatch.core.recipe import DataRecipe, PerEvent, load_recipe, recipe_path
 from calowatch.core.training import OccupancyTraining
 from calowatch.data.dataset import DataSet, open_dataset
-from calowatch.data.torch_datasets import OccupancyDataset
+from calowatch.data.torch_datasets import OccupancyDataset, make_loader
 from calowatch.detector.graph import GraphRequest, graph
 from calowatch.detector.grids import cell_index, find_layout
 from calowatch.models.api import find_model
@@ -24,6 +26,7 @@ __all__ = ["TrainingData", "check_fits"]
 EDGES = "rbx"
 """What joins channels in the graph of the published networks."""
 
+_AT_ONCE = 16  # windows
 _WHOLE = "dqm"
 """The grid of all subdetectors: it may be filled by some of them."""
 
@@ -103,6 +106,19 @@ class TrainingData:
             return Geometry(mask)
         edges, _ = graph(GraphRequest(self.recipe.layout, EDGES, "grid", self.era))
         return Geometry(mask, edges[:, mask.ravel()[edges].all(axis=0)])
+
+    def totals(self) -> tuple[Tensor, Tensor]:
+        """Return the digis of the training windows together, [ieta, iphi, depth], and their events."""
+        loader = make_loader(self.train, _AT_ONCE)
+        hits, trials = (
+            torch.zeros(self.train.shape, dtype=torch.float64),
+            torch.zeros((), dtype=torch.float64),
+        )
+        for _, n_events, counts in loader:
+            known = (n_events > 0)[..., None, None, None]
+            hits += torch.where(known, counts, 0.0).sum(dim=(0, 1), dtype=torch.float64)
+            trials += n_events.clamp(min=0).sum(dtype=torch.float64)
+        return hits, trials
 
     @property
     def cells(self) -> npt.NDArray[np.int64]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from calowatch.cli import main
 from calowatch.cli.evaluate_experts import _learner
@@ -14,6 +15,7 @@ from calowatch.core.errors import InputError
 from calowatch.core.training import FitRecipe, NetworkRecipe
 from calowatch.evaluate.experts import ExpertsTask, evaluate_experts
 from calowatch.evaluate.experts_words import expert_words
+from calowatch.present.experts import _draw_removed, _number
 from calowatch.simulate.gsoc import GsocSettings
 from calowatch.simulate.gsoc_files import write_gsoc
 
@@ -137,3 +139,15 @@ def test_the_verb_tells_and_keeps_a_page(files, tmp_path, capsys):
     assert "![Experts by epoch](kept.png)" in page
     assert "| seed | AUC |" in page
     assert (tmp_path / "kept.png").exists()
+
+
+def test_rounding_errors_are_no_signal():
+    drops = {"seed": [0], "auc_drop_0": [-1e-16], "auc_drop_1": [1e-16]}
+    axes = Figure().subplots()
+    _draw_removed(axes, pd.DataFrame(drops), 2)
+    low, high = axes.get_ylim()
+    assert low <= -0.005
+    assert high >= 0.005
+    assert "-0.0000" not in words((0.1, 0.1), ((-1e-9, -1e-9),))[-1]
+    assert _number(-1e-16) == "0.0000"
+    assert _number(-0.25) == "-0.2500"

@@ -70,5 +70,5 @@ def _removed(seeds: pd.DataFrame) -> str:
     verdict = "so no expert is needed" if most.max() < _DROP else "so some experts matter"
     return (
         f"AUC {seeds['auc'].mean():.4f} (lowest {seeds['auc'].min():.4f}); without the expert missed most it loses "
-        f"{most.mean():.4f} on average and {most.max():.4f} at most, {verdict}."
+        f"{most.mean():z.4f} on average and {most.max():z.4f} at most, {verdict}."
     )

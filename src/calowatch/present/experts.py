@@ -20,6 +20,9 @@ from calowatch.present.maps import STYLE
 
 __all__ = ["experts_page", "write_experts_figure"]
 
+_LEAST_DROP = 0.005
+"""AUC that the panel of removed experts spans at least, either way: rounding errors should not look like signal."""
+
 
 def write_experts_figure(path: Path | str, seeds: pd.DataFrame, epochs: pd.DataFrame, title: str) -> None:
     """Draw similarity, routing and AUC by epoch, and what each removed expert costs, as PNG.
@@ -91,6 +94,8 @@ def _draw_removed(axes: Axes, seeds: pd.DataFrame, experts: int) -> None:
     axes.set_xticks(range(experts), [str(expert) for expert in range(experts)])
     axes.set_xlim(-0.5, experts - 0.5)
     axes.set(xlabel="expert removed, in all blocks", ylabel="AUC lost")
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -_LEAST_DROP), max(high, _LEAST_DROP))
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False, ncols=min(len(drops), 5), columnspacing=1.0
     )
@@ -129,7 +134,7 @@ def experts_page(document: Mapping[str, Any], seeds: pd.DataFrame, picture: str 
     columns = {**_COLUMNS, **drops}
     lines = [f"| {' | '.join(columns.values())} |", f"|{' --- |' * len(columns)}"]
     for row in seeds.to_dict("records"):
-        cells = [str(row[name]) if name == "seed" else f"{row[name]:.4f}" for name in columns]
+        cells = [str(row[name]) if name == "seed" else _number(row[name]) for name in columns]
         lines.append(f"| {' | '.join(cells)} |")
     commit = f", commit {document['commit']}" if document.get("commit") else ""
     side = f"{seeds['side'].iloc[0]} side, {seeds['images'].iloc[0]} images"
@@ -147,3 +152,8 @@ def experts_page(document: Mapping[str, Any], seeds: pd.DataFrame, picture: str 
         "\n".join(lines),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _number(value: float) -> str:
+    """Return four decimals; a nought has no sign."""
+    return f"{value:z.4f}"

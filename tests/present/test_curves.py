@@ -1,8 +1,10 @@
 """Learning curves show what was logged, in words and plain numbers, whatever is missing."""
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from calowatch.present.curves import draw_curves, write_curves
 
@@ -38,3 +40,15 @@ def test_short_histories_are_drawn(tmp_path, n):
     write_curves(tmp_path / "curves.png", history(n), 1)
     assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_fonts_are_those_of_the_style_when_drawn(tmp_path, monkeypatch):
+    seen, save = [], Figure.savefig
+
+    def watched(figure, *where, **how):
+        seen.append(matplotlib.rcParams["mathtext.cal"])
+        save(figure, *where, **how)
+
+    monkeypatch.setattr(Figure, "savefig", watched)
+    write_curves(tmp_path / "curves.png", history(3), 1)
+    assert seen == ["TeX Gyre Heros"]  # outside, one that few machines have

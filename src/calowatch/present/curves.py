@@ -49,7 +49,8 @@ def draw_curves(history: pd.DataFrame, best_epoch: int) -> Figure:
 
 def write_curves(path: Path, history: pd.DataFrame, best_epoch: int) -> None:
     """Write the learning curves as PNG; shapes as in `draw_curves`."""
-    with atomic_file(path) as scratch:
+    # Fonts are looked up when a figure is drawn: outside the style they would be others, some of which do not exist.
+    with atomic_file(path) as scratch, matplotlib.style.context([mplhep.style.CMS, _LINES]):
         draw_curves(history, best_epoch).savefig(scratch, format="png", dpi=110)
 
 

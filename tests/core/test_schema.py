@@ -64,6 +64,7 @@ def test_an_expectation_never_reaches_its_ends(p, sigma):
 def test_errors_have_four_parts_and_survive_a_process_border():
     error = InputError("a", "b", "c", "d")
     assert str(error) == "a: expected b, found c. Fix: d."
+    assert str(InputError("a", "b", "none?", "did you mean e?")).endswith("found none? Fix: did you mean e?")
     make, arguments = error.__reduce__()
     assert str(make(*arguments)) == str(error)
     assert issubclass(UnknownNameError, InputError)

@@ -84,4 +84,5 @@ def show_usage_error(error: typer.TyperException, show: Callable[[str], None]) -
     message = error.format_message().strip().rstrip(".")
     context = getattr(error, "ctx", None)
     if message:
-        show(f"{message}. Fix: see {context.command_path} --help" if context else message)
+        end = "" if message.endswith("?") else "."
+        show(f"{message}{end} Fix: see {context.command_path} --help" if context else message)

@@ -52,11 +52,16 @@ class InputError(Exception):
         self.expected = expected
         self.found = found
         self.fix = fix
-        super().__init__(f"{self.where}: expected {expected}, found {found}. Fix: {fix}.")
+        super().__init__(f"{self.where}: expected {expected}, found {_ended(found)} Fix: {_ended(fix)}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
         """Survive the trip between processes (an exception's own pickling forgets keyword-built messages)."""
         return type(self), (self.where, self.expected, self.found, self.fix)
+
+
+def _ended(words: str) -> str:
+    """Return words with a point at the end, unless they end in one or in a question."""
+    return words if words.endswith((".", "?", "!")) else f"{words}."
 
 
 class FormatError(InputError):

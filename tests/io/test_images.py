@@ -94,6 +94,14 @@ def test_whole_numbers_may_be_counts_and_are_refused(tmp_path):
         read_images(tmp_path / NAME)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_empty_images_are_called_empty(tmp_path, path, begun):
+    np.save(tmp_path / "Run357479_Dataset_a.npy", np.zeros((3, 64, 72)))
+    source = find_images(tmp_path)[1] if begun else tmp_path / "Run357479_Dataset_a.npy"
+    with pytest.raises(CountsError, match=r"Run357479.*3 empty images"):
+        read_images(source)
+
+
 def test_objects_are_never_unpickled(tmp_path):
     np.save(tmp_path / NAME, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(FormatError):

@@ -83,6 +83,14 @@ def looks_like_images(path: Path | str) -> bool:
     return not _whole(np.asarray(images[:_BLOCK]))
 
 
+def _empty(path: Path) -> bool:
+    """Return whether a file has the shape and type of an image set, and its first images hold nothing but zeros."""
+    try:
+        return not _mapped(path)[:_BLOCK].any()
+    except InputError:
+        return False
+
+
 def _whole(images: npt.NDArray[Any]) -> bool:
     finite = images[np.isfinite(images)]
     return bool((finite == np.rint(finite)).all())
@@ -108,11 +116,13 @@ def refuse_images(path: Path | str) -> None:
 def find_images(source: Path | str) -> list[Path]:
     """Return the image files that a source names: an npy file itself, or the image sets directly in a folder.
 
-    A file ending in ``.npy`` is always taken for images, so that `read_images` can say what is wrong with it.
+    A file ending in ``.npy`` is always taken for images, so that `read_images` can say what is wrong with it; so is one
+    in a folder that begins with empty images.
     """
     path = Path(source)
     if path.is_dir():
-        return [file for file in sorted(path.glob("*.npy")) if file.is_file() and looks_like_images(file)]
+        files = [file for file in sorted(path.glob("*.npy")) if file.is_file()]
+        return [file for file in files if looks_like_images(file) or _empty(file)]
     return [path] if path.suffix.lower() == ".npy" else []
 
 
@@ -135,7 +145,7 @@ def read_images(path: Path | str, label: str | None = None, progress: Progress =
     AmbiguousLayoutError
         When all values are whole numbers (they may be counts), or the name holds two run numbers.
     CountsError
-        For values that are negative, infinite or NaN.
+        For values that are negative, infinite or NaN, or all zero.
     InputError
         When there is no such file, or its name tells no run and no label is given.
     """
@@ -143,10 +153,18 @@ def read_images(path: Path | str, label: str | None = None, progress: Progress =
     images = _mapped(path)
     run = None if label else _run_in_name(path)
     found = ImageSet(images, label or f"run {run}", run, str(path))
-    whole = True
+    whole, empty = True, True
     for number, block in enumerate(found.blocks()):
         _check_values(path, block, number * _BLOCK)
         whole = whole and _whole(block)
+        empty = empty and not block.any()
+    if empty:
+        raise CountsError(
+            path,
+            "images with values above zero",
+            f"{len(found)} empty images: every value is zero",
+            "make the file again, or copy it again from where it is whole",
+        )
     if whole:
         raise AmbiguousLayoutError(
             path,

@@ -310,6 +310,32 @@ def test_the_verb_writes_a_bundle(two_runs, tmp_path):
     assert len(pd.read_csv(out / "metrics.csv")) == 1
 
 
+def test_a_trial_is_not_exported_and_still_classifies(two_runs, tmp_path):
+    options = {"patch": [32, 36], "dim": 8, "layers": 1, "heads": 2, "mlp": 8}
+    made = recipe(network={"name": "vit", "options": options}, fit={"batch": 16, "epochs": 2})
+    out = tmp_path / "vit"
+    train_images(made, TrainRequest(out, two_runs, device="cpu", max_steps=1))
+    assert not [path.name for path in out.iterdir() if "onnx" in path.name or "exported" in path.name]
+    found = load_classifier(out)
+    assert "max_steps = 1" in found.manifest["not_exported"]
+    images = np.load(two_runs[0])[:5, None]
+    np.testing.assert_array_equal(classify(found, images), classify(found, images, mode="float32"))
+
+
+def test_wrong_classes_are_told_with_the_files(two_runs, tmp_path):
+    request = TrainRequest(tmp_path / "a", two_runs[:1], device="cpu")
+    with pytest.raises(InputError, match=rf"{two_runs[0].name}.*alone"):
+        train_images(recipe(), request)
+    named = {"kind": "runs", "classes": ["355456", "357479"]}
+    with pytest.raises(InputError, match=rf"{two_runs[0].name}.*none of run 35"):
+        train_images(recipe(data=named), request)
+    three = toy(30, classes=("a", "b", "c"))
+    with pytest.raises(InputError, match=r"toy\.npy.*3: a, b, c"):
+        train_classifier(
+            recipe(loss={"kind": "binary"}), replace(three, table=three.table.assign(source="toy.npy"))
+        )
+
+
 def test_a_recipe_may_name_its_files(two_runs, tmp_path):
     made = recipe(network={"name": "one-ring"})
     named = made.model_copy(

@@ -59,7 +59,10 @@ def open_images(
     missing = [name for label, name in enumerate(data.classes) if not (data.labels == label).any()]
     if missing and not partial:
         raise InputError(
-            "classes", "images of each", f"none of {', '.join(missing)}", "give the files of all classes"
+            ", ".join(map(str, sources)),
+            f"images of each class ({', '.join(data.classes)})",
+            f"none of {', '.join(missing)}",
+            "give the files of all classes",
         )
     return data
 

@@ -147,13 +147,18 @@ def train_classifier(
 
 
 def _check_classes(recipe: ImageTraining, data: ImageData) -> None:
-    if recipe.loss.kind == "binary" and len(data.classes) != 2:
+    count, names = len(data.classes), ", ".join(data.classes)
+    files = ", ".join(data.table["source"].unique().tolist())
+    if count < 2:
         raise InputError(
-            "loss.kind",
-            f"cross_entropy for {len(data.classes)} classes",
-            "binary",
-            "change it, or take two classes",
+            files,
+            "images of two classes or more",
+            f"those of {names} alone",
+            "give files of another class too",
         )
+    if recipe.loss.kind == "binary" and count != 2:
+        fix = "set loss.kind to cross_entropy, or give files of two classes"
+        raise InputError(files, "images of two classes, since loss.kind is binary", f"{count}: {names}", fix)
 
 
 def _geometry(recipe: ImageTraining, data: ImageData) -> ImageGeometry:

@@ -114,7 +114,7 @@ def train_images(recipe: ImageTraining, request: TrainRequest) -> TrainedImages:
     trained = train_classifier(recipe, data, _place(recipe, request, sources), sides)
     bundle = replace(
         trained.bundle,
-        manifest=_manifest(trained, proof, sources, recipe),
+        manifest={**_manifest(trained, proof, sources, recipe), **_not_exported(recipe, request, trained)},
         dealt=dealt_rows(data, sides, sources),
         folder=request.out,
     )
@@ -126,7 +126,7 @@ def train_images(recipe: ImageTraining, request: TrainRequest) -> TrainedImages:
 
         def besides(folder: Path) -> None:
             _tell(folder, found)
-            if recipe.export and isinstance(bundle.network, Classifier):
+            if "not_exported" not in bundle.manifest:
                 _export(folder, bundle, learned, request)
 
         save_classifier(request.out, bundle, besides)
@@ -175,6 +175,19 @@ def _manifest(
         "split": proof.to_json(),
         "provenance": provenance("train", sources=named, seed=recipe.seed, options={"task": "images"}),
     }
+
+
+def _not_exported(recipe: ImageTraining, request: TrainRequest, trained: TrainedClassifier) -> dict[str, str]:
+    """Return why no exported forms are written; empty where they are."""
+    if not recipe.export:
+        reason = "the recipe does not want it"
+    elif not isinstance(trained.bundle.network, Classifier):
+        reason = "it is no network"
+    elif request.max_steps is not None:  # export would take longer than the trial itself
+        reason = f"training was cut short by max_steps = {request.max_steps}"
+    else:
+        return {}
+    return {"not_exported": reason}
 
 
 def _judge(bundle: ClassifierBundle, data: ImageData, sides: ImageSides, side: str) -> dict[str, Figure]:

@@ -9,7 +9,8 @@ from PIL import Image
 from calowatch import cli
 from calowatch.core.errors import InputError
 from calowatch.core.training import ImageTraining
-from calowatch.evaluate.explain import ExplainRequest, explain
+from calowatch.evaluate.explain import ExplainRequest, _unfaithful, explain
+from calowatch.evaluate.explain_maps import METHODS
 from calowatch.present.explain import Field
 from calowatch.present.shortcuts_page import faithfulness_rows
 from calowatch.train.images import train_images
@@ -95,3 +96,29 @@ def test_cells_are_named_as_the_detector_names_them():
     assert field.name(31, 71) == {"ieta": -1, "iphi": 72}
     assert field.name(32, 5) == {"ieta": 1, "iphi": 6}
     assert Field(("row", "column"), "jets", all_of, ~all_of, all_of).name(3, 4) == {"row": 3, "column": 4}
+
+
+def test_unfaithful_methods_are_named_with_what_was_compared():
+    beside = {"score_over_size": 0.3, "score_over_size_low": 0.2, "score_over_size_high": 0.4}
+    good = {"score_over_random": 0.3, "score_over_random_low": 0.2, "score_over_random_high": 0.4, **beside}
+    bad = {"score_over_random": 0.0, "score_over_random_low": -0.1, "score_over_random_high": 0.1, **beside}
+    rows = [
+        {"method": "cls", "score": 0.1, **bad},
+        {"method": "occlusion", "score": 0.4, **good},
+        {"method": "random", "score": 0.1},
+        {"method": "size", "score": -0.2},
+    ]
+    (note,) = _unfaithful(rows, 24)
+    for words in (
+        "no more faithful than random order (0.100; difference 0.000, 95 % -0.100 to 0.100)",
+        "mean of 24 images; this one's is 0.100",
+        f"look at {METHODS['occlusion']} instead",
+    ):
+        assert words in note
+    assert "size" not in note
+    (alone,) = _unfaithful([rows[0], *rows[2:]], 1)
+    assert "mean of 1 image;" in alone
+    assert "no method tried exceeds both" in alone
+    few = {"score_over_random": -0.2, "score_over_random_low": None, "score_over_size": 1.0}
+    rows[0] = {"method": "cls", "score": 0.1, **few}
+    assert "difference -0.200)" in _unfaithful([rows[0], *rows[2:]], 3)[0]

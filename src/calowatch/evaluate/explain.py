@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -45,6 +46,9 @@ Floats = npt.NDArray[np.float64]
 Baseline = Literal["auto", "mean", "zero"]
 _EVEN = 1.25
 """Attention to the most over that to the least, below which a note says that it is nearly even."""
+
+_ORDERS = MappingProxyType({"random": "random order", "size": "the order of cell size"})
+"""Orders of cells that know nothing of the network, beside which methods are told."""
 
 BASELINES = ("auto", "mean", "zero")
 
@@ -198,7 +202,7 @@ def _document(
         "faithfulness": found.rows,
         "random_weights": found.random,
         "samples": _samples(known, subject, found.maps),
-        "notes": [*chosen.notes, *_even(found.maps), *_notes(found.rows, found.random)],
+        "notes": [*chosen.notes, *_even(found.maps), *_notes(found, len(subject.given))],
         "provenance": provenance(
             "explain",
             sources=[{"name": name, "sha256": sha256} for name, sha256 in chosen.hashes.items()],
@@ -271,23 +275,45 @@ def _largest(values: Floats, subject: _Subject, n: int) -> dict[str, int] | None
     return subject.field.name(int(row), int(column))
 
 
-def _notes(rows: Sequence[Mapping[str, Any]], random: Mapping[str, Any]) -> list[str]:
+def _notes(found: _Found, n_images: int) -> list[str]:
     """Return which methods are no better than orders that know nothing of the network, or blind to its weights."""
-    notes = []
-    for row in rows:
-        name = METHODS.get(row["method"])
-        for beside, words in (("random", "random order"), ("size", "the order of cell size")):
-            low = row.get(f"score_over_{beside}_low", row.get(f"score_over_{beside}"))
-            low = row.get(f"score_over_{beside}") if low is None else low
-            if name is not None and low is not None and low <= 0:
-                notes.append(f"{name.capitalize()}: no more faithful than {words}.")
-    for method, told in random.items():
+    notes = _unfaithful(found.rows, n_images)
+    for method, told in found.random.items():
         if told["correlation"] > 0.5:
             notes.append(
                 f"{METHODS[method].capitalize()}: much the same with random weights (Spearman "
                 f"{told['correlation']:.2f}): it shows the image rather than what was learned."
             )
     return notes
+
+
+def _unfaithful(rows: Sequence[Mapping[str, Any]], n_images: int) -> list[str]:
+    """Return which methods do not exceed other orders, with the numbers compared and what to look at instead."""
+    score = {row["method"]: float(row["score"]) for row in rows}
+    beaten: dict[str, list[str]] = {name: [] for name in score if name in METHODS}
+    for row in rows:
+        for beside, words in _ORDERS.items() if row["method"] in beaten else ():
+            name = f"score_over_{beside}"
+            low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+            if (row[name] if low is None else low) <= 0:
+                between = "" if low is None else f", 95 % {low:z.3f} to {high:z.3f}"
+                beaten[row["method"]].append(
+                    f"{words} ({score[beside]:z.3f}; difference {row[name]:z.3f}{between})"
+                )
+    passed = [METHODS[name] for name in sorted(beaten, key=lambda name: -score[name]) if not beaten[name]]
+    instead = (
+        f"look at {passed[0]} instead"
+        if passed
+        else "no method tried exceeds both: try others, or more images"
+    )
+    images = f"{n_images} image{'s' * (n_images != 1)}"
+    return [
+        f"{METHODS[name].capitalize()}: its order of cells is no more faithful than {' or '.join(orders)}. Compared "
+        f"are scores, area of insertion less area of deletion, mean of {images}; this one's is {score[name]:z.3f}. Do "
+        f"not read its map as what the classifier uses; {instead}."
+        for name, orders in beaten.items()
+        if orders
+    ]
 
 
 def _even(maps: Mapping[str, Floats]) -> list[str]:

@@ -238,12 +238,11 @@ def _fill(path: Path, folder: Path, progress: Progress) -> None:
         row = 0
         blocks = _blocks(path, file)
         for block, turned in progress.track(blocks, f"reading {path.name}", -(-n // _ROWS_AT_ONCE)):
-            sound = tally.add(path, block, turned)
-            image, pixel = np.nonzero(block[sound])
-            pixels.write(pixel.astype(np.uint16).tobytes())
-            values.write(block[sound][image, pixel].tobytes())
-            first.append(np.bincount(image, minlength=int(sound.sum())))
-            good.append(row + np.flatnonzero(sound))
+            filled = tally.add(path, block, turned)
+            pixels.write(filled.pixel.tobytes())
+            values.write(filled.value.tobytes())
+            first.append(filled.lengths)
+            good.append(row + filled.images)
             row += len(block)
     _as_npy(folder / "pixel.raw", np.dtype(np.uint16))
     _as_npy(folder / "value.raw", np.dtype(np.float32))

@@ -9,9 +9,10 @@ import numpy.typing as npt
 from calowatch.core.errors import CountsError
 from calowatch.io.jets_lists import SHAPE
 
-__all__ = ["CHANNELS", "JetReport", "JetTally"]
+__all__ = ["CHANNELS", "Filled", "JetReport", "JetTally"]
 
 Singles = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 CHANNELS = ("tracks", "ecal", "hcal")
 
@@ -60,6 +61,26 @@ class JetReport:
         return [f"{self.source}: {text}" for wrong, text in told if wrong]
 
 
+@dataclass(frozen=True, eq=False)
+class Filled:
+    """Sound images of a block without their zeros.
+
+    Parameters
+    ----------
+    images
+        Which of the block's images are sound, ascending; shape (sound,).
+    lengths
+        Pixels of each, shape (sound,).
+    pixel, value
+        Number of a pixel in the flattened image, and what it holds, image after image.
+    """
+
+    images: Ints
+    lengths: Ints
+    pixel: npt.NDArray[np.uint16]
+    value: Singles
+
+
 @dataclass
 class JetTally:
     """Counts over blocks of images; members as those of `JetReport`, but sums for means."""
@@ -73,23 +94,44 @@ class JetTally:
     total: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(SHAPE[0]))
     largest: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(SHAPE[0]))
 
-    def add(self, path: Path, block: Singles, turned: int) -> npt.NDArray[np.bool_]:
-        """Count a block, and return which of its images are sound."""
-        finite = np.isfinite(block).all(axis=1)
-        filled = (block != 0).any(axis=1)
-        images = block[finite].reshape(-1, SHAPE[0], SHAPE[1] * SHAPE[2])
-        if not self.images and len(images):
-            _check_channels(path, images)
-        self.images += len(images)
+    def add(self, path: Path, block: Singles, turned: int) -> Filled:
+        """Count a block of images, flattened to (jet, pixel), and return what its sound ones hold.
+
+        One pass over the pixels finds those that are not zero; all else looks at these only.
+        """
+        pixels, n = SHAPE[1] * SHAPE[2], len(block)
+        at = np.flatnonzero(block != 0)
+        image, pixel = np.divmod(at, block.shape[1])
+        value = block.reshape(-1)[at]
+        finite = np.ones(n, np.bool_)
+        finite[image[~np.isfinite(value)]] = False
+        filled = np.zeros(n, np.bool_)
+        filled[image] = True
+        if not self.images and finite.any():
+            _check_channels(path, block[finite].reshape(-1, SHAPE[0], pixels))
+        if not finite.all():
+            kept = finite[image]
+            image, pixel, value = image[kept], pixel[kept], value[kept]
+        self._count(image, pixel // pixels, value, int(finite.sum()))
         self.empty += int((finite & ~filled).sum())
         self.broken += int((~finite).sum())
-        self.negative += int((images < 0).any(axis=(1, 2)).sum())
         self.turned += turned
-        self.nonzero += np.count_nonzero(images, axis=(0, 2))
-        self.total += images.sum(axis=(0, 2), dtype=np.float64)
-        if len(images):
-            self.largest = np.maximum(self.largest, images.max(axis=(0, 2)))
-        return np.asarray(finite & filled, np.bool_)
+        sound = finite & filled
+        length = np.bincount(image, minlength=n)[sound]
+        return Filled(np.flatnonzero(sound), length, pixel.astype(np.uint16), value)
+
+    def _count(self, image: Ints, channel: Ints, value: Singles, images: int) -> None:
+        """Count pixels that are not zero of some images."""
+        held = np.bincount(channel, minlength=SHAPE[0])
+        self.total += np.bincount(channel, value, SHAPE[0])
+        largest = np.full(SHAPE[0], -np.inf)
+        np.maximum.at(largest, channel, value)
+        zeros = held < images * SHAPE[1] * SHAPE[2]
+        if images:
+            self.largest = np.maximum(self.largest, np.where(zeros, np.maximum(largest, 0.0), largest))
+        self.images += images
+        self.negative += len(np.unique(image[value < 0]))
+        self.nonzero += held
 
     def report(self, source: str, n: int, quarks: int, broken: int = 0) -> JetReport:
         """Return what was counted."""

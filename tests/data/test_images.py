@@ -9,12 +9,16 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from calowatch.core.errors import FormatError, InputError, UnknownNameError
+from calowatch.core.progress import SilentProgress
 from calowatch.core.training import ImageDataRecipe, ImageSplit, ImageStep
 from calowatch.data.image_preparation import fit_preparation, load_preparation
 from calowatch.data.image_sets import open_images, open_others
-from calowatch.data.image_splits import blocks_of, deal_images, prove_apart
+from calowatch.data.image_splits import blocks_of, deal_images, independent_blocks, prove_apart
 from calowatch.data.images import ArrayImages, JoinedImages, image_hashes, in_memory, labelled, pick_channels
+from calowatch.io.image_blocks import told_blocks
 from calowatch.io.images import write_images
+from calowatch.simulate.gsoc import GsocSettings
+from calowatch.simulate.gsoc_files import write_gsoc
 
 
 def picture(n, seed=0, scale=1.0):
@@ -172,11 +176,45 @@ def test_neighbours_of_a_block_are_on_one_side_with_guards_between():
 
 def test_blocks_that_the_file_tells_come_before_the_recipes_length():
     blocks = np.repeat([4, 4, 9, 9, 2, 2, 7, 7, 0, 0], 4)
-    data = labelled(np.zeros((40, 2, 2)), np.zeros(40, int), ["a"], blocks=blocks)
+    data = labelled(np.zeros((40, 2, 2)), np.zeros(40, int), ["a"], blocks=blocks, kind="egamma")
     for length in (0, 3):
         found = blocks_of(data, ImageSplit(by="blocks", length=length))
         assert all(len(set(found[blocks == block])) == 1 for block in blocks)
         assert len(set(found)) == 5
+
+
+def test_blocks_of_runs_are_dealt_together_and_never_cut():
+    blocks = np.repeat(np.arange(10), 4)
+    data = labelled(np.zeros((40, 2, 2)), np.zeros(40, int), ["a"], blocks=blocks)
+    for length, many in ((0, 10), (4, 10), (8, 5)):
+        found = blocks_of(data, ImageSplit(by="blocks", length=length, guard=1))
+        assert all(len(set(found[blocks == block])) == 1 for block in range(10))
+        assert len(set(found)) == many
+    for length, fix in ((3, 4), (7, 8), (1, 4)):
+        with pytest.raises(InputError, match=f"block length: expected 4, .* Fix: use {fix}"):
+            blocks_of(data, ImageSplit(by="blocks", length=length))
+    assert len(set(independent_blocks(data, ImageSplit(by="stratified", length=3)))) == 10
+
+
+def test_blocks_of_simulated_files_are_told_while_the_files_are_as_they_were_written(tmp_path):
+    files = write_gsoc(tmp_path / "gsoc", GsocSettings(n=12, block=4)).images
+    told = open_images(files, ImageDataRecipe(kind="runs")).table["block"]
+    assert told.tolist() == 2 * [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
+    renamed = files[0].rename(files[0].with_name("Run355456_other.npy"))
+    assert told_blocks(renamed).tolist() == told[:12].tolist()
+    write_images(files[1], 1.01 * np.load(files[1]))
+    progress = SilentProgress()
+    assert told_blocks(files[1], progress) is None
+    assert "not the file that gsoc.json" in progress.notes[0]
+    with pytest.raises(InputError, match="block length"):
+        deal_images(
+            open_images([renamed, files[1]], ImageDataRecipe(kind="runs")),
+            ImageSplit(by="blocks", length=3, validation=0.0, test=0.4),
+            0,
+        )
+    (files[1].parent / "gsoc.json").write_text("[]")
+    with pytest.raises(FormatError, match="simulate the image sets again"):
+        told_blocks(renamed)
 
 
 def test_a_split_that_cannot_be_is_refused():

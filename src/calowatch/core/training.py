@@ -118,7 +118,8 @@ class ImageSplit(Strict):
 
     ``random`` and ``stratified`` (equal shares of every class) deal single images; ``blocks`` deals ``length``
     neighbours of a file together and leaves ``guard`` out at each border. ``files`` deals whole source files.
-    Sets that are cut into blocks by their maker (a chunk of generation) use ``blocks`` with length 0.
+    Sets that are cut into blocks by their maker (a chunk of generation) use ``blocks`` with length 0; of simulated runs
+    the length may be a multiple of their blocks.
     """
 
     by: Literal["random", "stratified", "blocks", "files"] = "stratified"

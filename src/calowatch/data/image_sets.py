@@ -16,6 +16,7 @@ from calowatch.data.image_sets_egamma import open_egamma
 from calowatch.data.image_sets_jets import open_jets
 from calowatch.data.images import ArrayImages, ImageData, JoinedImages, pick_channels
 from calowatch.io.egamma import find_egamma
+from calowatch.io.image_blocks import told_blocks
 from calowatch.io.images import ImageSet, find_images, read_images
 from calowatch.io.jets import find_jets
 
@@ -110,7 +111,7 @@ def _open_runs(sources: Sequence[str | Path], recipe: ImageDataRecipe, progress:
         {
             "source": np.repeat([Path(each.source).name for each in sets], lengths),
             "position": np.concatenate([np.arange(length) for length in lengths]),
-            "block": np.full(sum(lengths), -1),
+            "block": np.concatenate([_blocks(each, progress) for each in sets]),
             "run": np.repeat([each.run or 0 for each in sets], lengths),
         }
     )
@@ -118,6 +119,12 @@ def _open_runs(sources: Sequence[str | Path], recipe: ImageDataRecipe, progress:
     images = JoinedImages([ArrayImages(each.images) for each in sets])
     none = np.empty((len(labels), 0), np.float32)
     return ImageData(images, labels, classes, ("occupancy",), none, (), table, ("ieta", "iphi"), "runs")
+
+
+def _blocks(images: ImageSet, progress: Progress) -> Ints:
+    """Return the block of each image where a simulation tells it, else -1."""
+    told = told_blocks(images.source, progress)
+    return np.full(len(images), -1) if told is None else told
 
 
 def image_files(sources: Sequence[str | Path], kind: str) -> list[Path]:

@@ -101,26 +101,43 @@ def blocks_of(data: ImageData, split: ImageSplit) -> Ints:
     """Return the block of each image, numbered over all files; -1 for images of a guard.
 
     The files' own blocks where they tell them. Else ``length`` neighbours of a file are a block, and the ``guard``
-    images after it are in none.
+    images after it are in none. Images of runs whose own blocks are known may be dealt by several blocks together,
+    which ``length`` then says; they need no guard.
 
     Raises
     ------
     InputError
-        With length 0, for files that tell no blocks.
+        With length 0, for files that tell no blocks; with a length that cuts through blocks that files tell.
     """
-    table, known = data.table, bool((data.table["block"] >= 0).all())
-    source = files_of(data)
+    told = data.table["block"].to_numpy(np.int64)
+    source, known = files_of(data), bool((told >= 0).all())
     if not known and not split.length:
         raise InputError(
             "split.length", "a number of images: the files tell no blocks", "0", "set length, such as 500"
         )
-    if known:
-        own, kept = table["block"].to_numpy(np.int64), np.ones(len(data), bool)
+    if known and not (data.kind == "runs" and split.by == "blocks" and split.length):
+        own, kept = told, np.ones(len(data), bool)
     else:
-        own, inside = np.divmod(table["position"].to_numpy(np.int64), split.length + split.guard)
+        step = split.length + (0 if known else split.guard)
+        own, inside = np.divmod(data.table["position"].to_numpy(np.int64), step)
         kept = inside < split.length
+        _check_uncut(source, told, own, split.length)
     _, number = np.unique(source * (int(own.max(initial=0)) + 1) + own, return_inverse=True)
     return np.where(kept, number, NO_SIDE)
+
+
+def _check_uncut(source: Ints, told: Ints, own: Ints, length: int) -> None:
+    """Raise where images that a file tells to be alike would be dealt apart."""
+    table = pd.DataFrame({"source": source, "told": told, "own": own})[told >= 0]
+    spans = table.groupby(["source", "told"])["own"].agg(["nunique", "size"])
+    if len(spans) and spans["nunique"].max() > 1:
+        size = int(spans["size"].max())
+        raise InputError(
+            "block length",
+            f"{size}, the images that were simulated together, or a multiple of it",
+            f"{length}, which deals some of them to different sides",
+            f"use {max(round(length / size), 1) * size}",
+        )
 
 
 def independent_blocks(data: ImageData, split: ImageSplit) -> Ints:

@@ -9,17 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from calowatch.core.errors import FormatError
-from calowatch.core.files import atomic_directory, write_json
+from calowatch.core.files import atomic_directory, file_hash, write_json
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.detector.index import canonical_cell
+from calowatch.io.image_blocks import MARKER, TRUTH
 from calowatch.io.images import IMAGE_SHAPE
 from calowatch.simulate.gsoc import GsocSettings, RunModel, draw_images, run_models
 
 __all__ = ["GsocFiles", "GsocTruth", "file_name", "read_gsoc_truth", "write_gsoc"]
 
-MARKER = "gsoc.json"
-ARRAYS = "gsoc-truth.npz"
 SCHEMA = 1
 
 
@@ -74,7 +73,8 @@ def write_gsoc(out: Path | str, settings: GsocSettings, progress: Progress = SIL
     Returns
     -------
     The files ``RunN_Dataset_iphi.npy``, float64, shape (n, 64, 72), and a summary. Beside them lie ``gsoc.json`` (the
-    summary: settings, statistics, deviating cells, provenance) and ``gsoc-truth.npz`` (see `read_gsoc_truth`).
+    summary: settings, statistics, deviating cells, hashes of the files, provenance) and ``gsoc-truth.npz`` (see
+    `read_gsoc_truth`).
 
     Raises
     ------
@@ -86,10 +86,11 @@ def write_gsoc(out: Path | str, settings: GsocSettings, progress: Progress = SIL
     with atomic_directory(out, marker=MARKER) as scratch:
         rows = []
         for model in models:
-            statistics, weights = _write_run(scratch / file_name(model.run), model, settings, progress)
-            rows.append(_describe(model, statistics))
+            path = scratch / file_name(model.run)
+            statistics, weights = _write_run(path, model, settings, progress)
+            rows.append({**_describe(model, statistics), "sha256": file_hash(path)})
             arrays |= _arrays(model, weights, settings.block)
-        np.savez_compressed(scratch / ARRAYS, allow_pickle=False, **arrays)
+        np.savez_compressed(scratch / TRUTH, allow_pickle=False, **arrays)
         options = asdict(settings)
         summary = {
             "schema": SCHEMA,
@@ -183,7 +184,7 @@ def read_gsoc_truth(folder: Path | str) -> GsocTruth:
     FormatError
         When the folder holds none, or a damaged one.
     """
-    path = Path(folder) / ARRAYS
+    path = Path(folder) / TRUTH
     try:
         with np.load(path, allow_pickle=False) as held:
             arrays = {name: held[name] for name in held.files}
@@ -195,7 +196,7 @@ def read_gsoc_truth(folder: Path | str) -> GsocTruth:
         )
     except (OSError, ValueError, KeyError, EOFError) as error:
         expected, reason = (
-            f"{ARRAYS} as calowatch simulate gsoc writes it",
+            f"{TRUTH} as calowatch simulate gsoc writes it",
             f"{type(error).__name__}: {error}",
         )
         raise FormatError(path, expected, reason, "simulate the image sets again") from error

@@ -13,6 +13,7 @@ from calowatch.data.images import labelled
 from calowatch.evaluate.classify import EvaluateRequest, evaluate_run
 from calowatch.evaluate.classify_numbers import bins_of, course_of, errors_of
 from calowatch.evaluate.compare import compare
+from calowatch.evaluate.explain import ExplainRequest, explain
 from calowatch.io.images import write_images
 from calowatch.metrics.classification import Figure, Judged
 from calowatch.metrics.ranking import roc_auc
@@ -122,6 +123,47 @@ def test_files_that_are_gone_are_asked_for(make_runs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_files_changed_since_the_training_are_refused(make_runs, tmp_path):
+    files = make_runs(tmp_path / "data", 60)
+    make(tmp_path / "b", files)
+    images = np.load(files[0])
+    write_images(files[0], images * np.where(np.arange(60) < 5, 1.01, 1.0)[:, None, None])
+    with pytest.raises(InputError, match="changed since"):
+        evaluate_run(tmp_path / "b", EvaluateRequest(tmp_path / "out"))
+    named = evaluate_run(tmp_path / "b", EvaluateRequest(tmp_path / "out", files[:1], draws=0, png=False))
+    assert any("changed copies" in note for note in named.document["notes"])
+
+
+def test_what_can_be_checked_is_checked_before_images_are_read(linear, tmp_path, monkeypatch):
+    def read(*_, **__):
+        raise AssertionError("images were read")
+
+    monkeypatch.setattr("calowatch.evaluate.chosen.file_hash", read)
+    monkeypatch.setattr("calowatch.evaluate.chosen.open_images", read)
+    gone = tmp_path / "Run1_gone.npy"
+    for change, words in (
+        ({"side": "tset"}, "did you mean test"),
+        ({"other": (gone,)}, "gone"),
+        ({"partners": (tmp_path / "nothing",)}, "nothing"),
+        ({"data": (gone,)}, "gone"),
+    ):
+        with pytest.raises(InputError, match=words):
+            evaluate_run(linear, EvaluateRequest(tmp_path / "out", **change))
+    for change in ({"side": "tset"}, {"samples": "0"}, {"samples": "a:b"}, {"baseline": "meen"}):
+        with pytest.raises(InputError):
+            explain(linear, ExplainRequest(tmp_path / "out", **change))
+
+
+def test_without_a_test_side_the_validation_side_is_judged(two_runs, tmp_path):
+    shares = {"train": 0.8, "validation": 0.2, "test": 0.0}
+    make(tmp_path / "b", two_runs, split=BLOCKS | shares)
+    found = evaluate_run(tmp_path / "b", EvaluateRequest(tmp_path / "out", draws=0, png=False)).document
+    assert (found["side"], found["n"]) == ("validation", 24)
+    assert any("flatter" in note for note in found["notes"])
+    with pytest.raises(InputError, match="Fix: choose --side validation"):
+        evaluate_run(tmp_path / "b", EvaluateRequest(tmp_path / "out", side="test"))
+
+
 def test_a_third_run_is_strange(linear, third, tmp_path):
     found = evaluate_run(linear, EvaluateRequest(tmp_path / "out", other=(third,)))
     scores = found.document["strangers"]["scores"]
@@ -129,6 +171,24 @@ def test_a_third_run_is_strange(linear, third, tmp_path):
     assert max(each["auc"] for each in scores.values()) > 0.95
     assert sum(found.document["strangers"]["taken_for"].values()) == 60
     assert (tmp_path / "out" / "novelty_image.png").is_file()
+
+
+def test_known_classes_are_no_strangers(linear, two_runs, make_runs, tmp_path):
+    copy = tmp_path / "Run356615_renamed.npy"
+    copy.write_bytes(two_runs[0].read_bytes())
+    for other in (two_runs[0], copy, make_runs(tmp_path, 10, seed=4)[1]):
+        with pytest.raises(InputError, match="none of the classes"):
+            evaluate_run(linear, EvaluateRequest(tmp_path / "out", other=(other,)))
+
+
+def test_thresholds_that_do_not_hold_are_told(linear, third, make_runs, tmp_path, capsys):
+    files = make_runs(tmp_path, 20, seed=9)
+    for path in files:
+        write_images(path, 3 * np.load(path))
+    request = EvaluateRequest(tmp_path / "out", files, (third,), draws=0, png=False)
+    found = evaluate_run(linear, request).document
+    assert found["strangers"]["scores"]["image"]["own_beyond"] > 0.9
+    assert any("they were set for: " in note and "image (" in note for note in found["notes"])
 
 
 def test_a_split_that_leaks_says_so(two_runs, tmp_path):
@@ -152,6 +212,27 @@ def test_the_mean_of_two_is_judged_where_neither_has_learned(linear, two_runs, t
     mean = (tables[0].loc[both.index, "p run 357479"] + tables[1].loc[both.index, "p run 357479"]) / 2
     np.testing.assert_allclose(both["p run 357479"], mean, rtol=1e-4)
     assert found.document["model"] == "mean of linear, trees"
+
+
+def test_a_partner_trained_on_other_files_judges_the_same_images(linear, make_runs, third, tmp_path):
+    files = make_runs(tmp_path / "others", 60, seed=5)
+    make(tmp_path / "trees", files, "trees")
+    partners = (tmp_path / "trees",)
+    found = evaluate_run(
+        linear, EvaluateRequest(tmp_path / "out", other=(third,), partners=partners, draws=0, png=False)
+    )
+    assert (found.document["n"], found.document["figures"]["accuracy"]["value"]) == (24, 1.0)
+    assert any("to it these are images of other files" in note for note in found.document["notes"])
+    strangers = found.document["strangers"]
+    assert (strangers["scored_by"], sum(strangers["taken_for"].values())) == ("linear", 60)
+    assert "those of linear alone" in found.files[0].read_text()
+    # What the partner has learned from is left out, even where it is the first one's test side.
+    own = tmp_path / "Run355456_Dataset_c.npy"
+    write_images(own, np.load(files[0])[::-1])
+    learned = evaluate_run(
+        linear, EvaluateRequest(tmp_path / "c", (own,), partners=partners, draws=0, png=False)
+    )
+    assert learned.document["n"] == 12
 
 
 # -- tables -------------------------------------------------------------------------------------------------------

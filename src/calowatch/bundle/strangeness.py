@@ -11,7 +11,7 @@ from calowatch.core.progress import SILENT, Progress
 from calowatch.data.images import ImageData
 from calowatch.models.classical import ArrayModel
 
-__all__ = ["novelty_scores", "penultimate"]
+__all__ = ["check_knows_its_own", "novelty_scores", "penultimate"]
 
 Images = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -34,6 +34,23 @@ def penultimate(bundle: ClassifierBundle, images: Images, scalars: Images) -> np
     return features
 
 
+def check_knows_its_own(bundle: ClassifierBundle) -> None:
+    """Raise where a classifier has not learned what its own images look like.
+
+    Raises
+    ------
+    InputError
+        When the bundle holds no scores of strangeness.
+    """
+    if bundle.novelty is None:
+        raise InputError(
+            bundle.folder or "bundle",
+            "a classifier that knows its own images",
+            "one without",
+            "train it anew",
+        )
+
+
 def novelty_scores(
     bundle: ClassifierBundle, data: ImageData, rows: Ints | None = None, progress: Progress = SILENT
 ) -> dict[str, npt.NDArray[np.float64]]:
@@ -44,13 +61,8 @@ def novelty_scores(
     InputError
         When the bundle has learned none.
     """
-    if bundle.novelty is None:
-        raise InputError(
-            bundle.folder or "bundle",
-            "a classifier that knows its own images",
-            "one without",
-            "train it anew",
-        )
+    check_knows_its_own(bundle)
+    assert bundle.novelty is not None
     found: dict[str, list[npt.NDArray[np.float64]]] = {}
     pieces = list(data.pieces(rows))
     for piece in progress.track(pieces, "measuring strangeness", len(pieces)):

@@ -30,8 +30,13 @@ def run(
         ),
     ] = None,
     side: Annotated[
-        str, typer.Option("--side", help="Side of the training's split: test, validation or train.")
-    ] = "test",
+        str | None,
+        typer.Option(
+            "--side",
+            help="Side of the training's split: test, validation or train. Default: test, or validation where the "
+            "split has no test side.",
+        ),
+    ] = None,
     mode: Annotated[
         str,
         typer.Option("--mode", help="How the network is computed: auto, float32, bfloat16, onnx or int8."),
@@ -89,7 +94,10 @@ def run(
         typer.echo(f"  {name:<13} {figure_text(name, figure)}")
     if found.report.strangers is not None:
         for score, row in found.report.strangers.table.iterrows():
-            typer.echo(f"  strangeness by {score}: AUC {row.auc:.4f}, {100 * row.other_beyond:.1f} % beyond")
+            typer.echo(
+                f"  strangeness by {score}: AUC {row.auc:.4f}; beyond the threshold {100 * row.other_beyond:.1f} % of "
+                f"these, {100 * row.own_beyond:.1f} % of its own"
+            )
     for note in found.report.notes:
         typer.echo(f"  note: {note}")
     typer.echo(f"Report: {found.files[0]}")

@@ -26,8 +26,13 @@ def explain(
         ),
     ] = "24",
     side: Annotated[
-        str, typer.Option("--side", help="Side of the training's split: test, validation or train.")
-    ] = "test",
+        str | None,
+        typer.Option(
+            "--side",
+            help="Side of the training's split: test, validation or train. Default: test, or validation where the "
+            "split has no test side.",
+        ),
+    ] = None,
     method: Annotated[
         list[str] | None,
         typer.Option(

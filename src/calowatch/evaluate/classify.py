@@ -11,20 +11,19 @@ import pandas as pd
 
 from calowatch.bundle.classifier import (
     ClassifierBundle,
-    class_logits_of,
     classify_data,
     load_classifier,
 )
-from calowatch.bundle.dealt import deal_again
 from calowatch.bundle.engines import ClassifyMode
-from calowatch.bundle.strangeness import novelty_scores
+from calowatch.bundle.strangeness import check_knows_its_own, novelty_scores
 from calowatch.core.errors import InputError
 from calowatch.core.files import check_place, file_hash, staged_files, write_json
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
-from calowatch.data.image_sets import image_files, open_images, open_others
+from calowatch.data.image_sets import image_files, open_others
 from calowatch.data.image_splits import independent_blocks
-from calowatch.data.images import ImageData, image_hashes
+from calowatch.data.images import ImageData
+from calowatch.evaluate.chosen import ChosenImages, choose_together
 from calowatch.evaluate.classify_numbers import bins_of, confidence_bins, course_of, errors_of, score_bins
 from calowatch.metrics.classification import (
     Judged,
@@ -37,9 +36,12 @@ from calowatch.metrics.ranking import roc_auc
 from calowatch.present.classify import ClassifyReport, Strangers, classify_page
 from calowatch.present.panels_page import write_page
 
-__all__ = ["ChosenImages", "EvaluateRequest", "Evaluated", "choose_images", "evaluate_run"]
+__all__ = ["EvaluateRequest", "Evaluated", "evaluate_run"]
 
 Ints = npt.NDArray[np.int64]
+
+_FAR = 5
+"""Times the share that a threshold was set for, above which it does not hold on the judged images."""
 
 _OWNED = ("evaluation.*", "errors.csv", "scores.csv", "*.png")
 
@@ -58,10 +60,11 @@ class EvaluateRequest:
     other
         Files of images of no class that the classifier knows.
     partners
-        Further classifiers of the same classes: the mean of all their probabilities is judged, on images that none of
-        them has learned from.
+        Further classifiers of the same classes: the mean of all their probabilities is judged, on images of the same
+        files that none of them has learned from. Strangeness is that of the first.
     side
-        Of the training's split: test, validation or train. Train is no judgement, and the report says so.
+        Of the training's split: test, validation or train; None for test, or validation where there is no test side.
+        Train is no judgement, and the report says so.
     mode
         How the network is computed.
     draws
@@ -78,7 +81,7 @@ class EvaluateRequest:
     data: tuple[Path, ...] = ()
     other: tuple[Path, ...] = ()
     partners: tuple[Path, ...] = ()
-    side: str = "test"
+    side: str | None = None
     mode: ClassifyMode = "float32"
     draws: int = 200
     seed: int = 0
@@ -105,17 +108,6 @@ class Evaluated:
     files: tuple[Path, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class ChosenImages:
-    """The images to judge, their rows, what to call them, and what a reader must know of them."""
-
-    data: ImageData
-    rows: Ints
-    words: str
-    notes: tuple[str, ...]
-    hashes: Mapping[str, str]
-
-
 def evaluate_run(bundle: Path | str, request: EvaluateRequest) -> Evaluated:
     """Judge a classifier; write ``evaluation.html`` and ``.json``, ``errors.csv``, ``scores.csv`` and PNG figures.
 
@@ -133,26 +125,16 @@ def evaluate_run(bundle: Path | str, request: EvaluateRequest) -> Evaluated:
         that the classifier has learned from.
     """
     check_place(request.out)
-    known = load_classifier(bundle)
-    chosen = choose_images(known, request)
-    together = [(known, chosen)]
-    for path in request.partners:
-        partner = _partner(known, load_classifier(path))
-        together.append((partner, choose_images(partner, request)))
-        chosen = replace(chosen, rows=np.intersect1d(chosen.rows, together[-1][1].rows))
-    if not len(chosen.rows):
-        raise InputError(
-            "--with", "images that none of them has learned from", "none", "give other files with --data"
-        )
-    p = [
-        classify_data(each, seen.data, chosen.rows, request.mode, request.progress) for each, seen in together
-    ]
+    bundles = [load_classifier(bundle)]
+    bundles += [_partner(bundles[0], load_classifier(path)) for path in request.partners]
+    others = _open_strangers(bundles, request) if request.other else []
+    seen = choose_together(bundles, request.data, request.side, request.progress)
+    chosen, known = seen[0], bundles[0] if len(bundles) == 1 else _mean(bundles)
+    p = _mean_p(bundles, [(each.data, each.rows) for each in seen], request)
     data = chosen.data.some(chosen.rows)
     blocks = independent_blocks(data, known.recipe.data.split)
-    judged = Judged(data.labels, np.mean(p, axis=0, dtype=np.float64), blocks)
-    if len(together) > 1:
-        known = _mean(known, [each for each, _ in together[1:]])
-    strangers = _strangers(known, chosen, request) if request.other else None
+    judged = Judged(data.labels, p, blocks)
+    strangers = _strangers(bundles, chosen, others, request) if request.other else None
     report = _report(known, chosen, judged, request, strangers)
     document = _document(known, chosen, report, request)
     with staged_files(request.out, _OWNED) as scratch:
@@ -175,92 +157,63 @@ def _partner(first: ClassifierBundle, other: ClassifierBundle) -> ClassifierBund
     return other
 
 
-def _mean(first: ClassifierBundle, others: Sequence[ClassifierBundle]) -> ClassifierBundle:
+def _mean(bundles: Sequence[ClassifierBundle]) -> ClassifierBundle:
     """Return the first bundle under the name and size of all of them."""
-    names = f"mean of {', '.join(each.name for each in (first, *others))}"
-    size = sum(each.manifest["n_parameters"] for each in (first, *others))
-    return replace(first, manifest={**first.manifest, "model": names, "n_parameters": size})
+    names = f"mean of {', '.join(each.name for each in bundles)}"
+    size = sum(each.manifest["n_parameters"] for each in bundles)
+    return replace(bundles[0], manifest={**bundles[0].manifest, "model": names, "n_parameters": size})
 
 
-def choose_images(bundle: ClassifierBundle, request: EvaluateRequest) -> ChosenImages:
-    """Return the images that a request names: of a side of the training's own files, or others never learned from.
+def _mean_p(
+    bundles: Sequence[ClassifierBundle],
+    given: Sequence[tuple[ImageData, Ints | None]],
+    request: EvaluateRequest,
+) -> npt.NDArray[np.float64]:
+    """Return the mean of their probabilities, each of the images as it reads them: [image, class]."""
+    p = [
+        classify_data(each, data, rows, request.mode, request.progress)
+        for each, (data, rows) in zip(bundles, given, strict=True)
+    ]
+    mean: npt.NDArray[np.float64] = np.mean(p, axis=0, dtype=np.float64)
+    return mean
+
+
+def _open_strangers(bundles: Sequence[ClassifierBundle], request: EvaluateRequest) -> list[ImageData]:
+    """Return the images of no known class, for each classifier as it reads them.
 
     Raises
     ------
     InputError
-        When files are not found, the side holds no image, or every image is one that it has learned from.
+        For files that a classifier was trained with, runs that it knows, or a classifier that has not learned what its
+        own images look like.
     """
-    files = image_files(_files(bundle, request.data), bundle.recipe.data.kind)
-    recipe = bundle.recipe.data.model_copy(update={"classes": bundle.classes, "at_most": None})
-    data = open_images(files, recipe, request.progress, partial=True)
-    sources, dealt = bundle.manifest["sources"], bundle.dealt
-    hashes = {
-        path.name: file_hash(path) for path in request.progress.track(files, "hashing files", len(files))
-    }
-    sides = deal_again(dealt, data, hashes, sources) if dealt is not None else None
-    notes = list(_split_notes(bundle)) if sides is not None else []
-    if sides is not None:
-        if request.side == "train":
-            notes.append(
-                "These are the images that the classifier has learned from: no judgement of its worth."
-            )
-        words = f"{request.side} side of its own split"
-        return ChosenImages(data, sides.of(request.side), words, tuple(notes), hashes)
-    rows = np.arange(len(data))
-    if dealt is not None:
-        learned = np.isin(image_hashes(data), dealt.learned) & _not_empty(data)
-        rows = np.flatnonzero(~learned)
-        if not len(rows):
-            raise InputError(
-                ", ".join(hashes),
-                "images that the classifier has not learned from",
-                "only such",
-                "give other files",
-            )
-        if learned.any():
-            notes.append(
-                f"{int(learned.sum())} images were left out: the classifier has learned from equal ones."
-            )
-    return ChosenImages(data, rows, "images of other files", tuple(notes), hashes)
-
-
-def _not_empty(data: ImageData) -> npt.NDArray[np.bool_]:
-    """Return which images hold anything: empty ones are all equal, and teach nothing."""
-    return np.concatenate([data.images.read(piece).any(axis=(1, 2, 3)) for piece in data.pieces()])
-
-
-def _files(bundle: ClassifierBundle, given: Sequence[Path]) -> list[Path]:
-    if given:
-        return list(given)
-    assert bundle.folder is not None
-    found = [bundle.folder / str(each.get("path", "")) for each in bundle.manifest["sources"]]
-    lost = [path.name for path in found if not path.is_file()]
-    if lost or not found:
+    first = bundles[0]
+    check_knows_its_own(first)
+    others = [open_others(request.other, each.recipe.data, request.progress) for each in bundles]
+    files = image_files(request.other, first.recipe.data.kind)
+    learned = {str(source["sha256"]) for each in bundles for source in each.manifest["sources"]}
+    known = [path.name for path in files if file_hash(path) in learned]
+    table = others[0].table
+    if "run" in table:
+        of_class = ("run " + table["run"].astype(str)).isin(first.classes)
+        known += [str(name) for name in table.loc[of_class, "source"].unique() if name not in known]
+    if known:
         raise InputError(
-            "--data",
-            "the files to judge by",
-            f"{', '.join(lost) or 'none'} no longer where they were",
-            "name them with --data",
+            f"--other {', '.join(known)}",
+            f"images of none of the classes ({', '.join(first.classes)})",
+            "images of one of them",
+            "give another file, or judge this one with --data",
         )
-    return found
+    return others
 
 
-def _split_notes(bundle: ClassifierBundle) -> tuple[str, ...]:
-    """Return what the split leaves open: neighbours on two sides, equal images on two sides."""
-    split, notes = bundle.recipe.data.split, []
-    if bundle.manifest["images"] == "runs" and split.by in ("random", "stratified"):
-        notes.append(
-            "Single images were dealt to the sides, and neighbours of a run are near-duplicates: these figures "
-            "say how well the classifier remembers. A split by blocks says how well it has learned."
-        )
-    equal = bundle.manifest.get("split", {}).get("equal_images")
-    if equal:
-        notes.append(f"{equal} validation and test images equal a training image.")
-    return tuple(notes)
-
-
-def _strangers(bundle: ClassifierBundle, chosen: ChosenImages, request: EvaluateRequest) -> Strangers:
-    others = open_others(request.other, bundle.recipe.data, request.progress)
+def _strangers(
+    bundles: Sequence[ClassifierBundle],
+    chosen: ChosenImages,
+    opened: Sequence[ImageData],
+    request: EvaluateRequest,
+) -> Strangers:
+    bundle, others = bundles[0], opened[0]
     own = novelty_scores(bundle, chosen.data, chosen.rows, request.progress)
     other = novelty_scores(bundle, others, None, request.progress)
     assert bundle.novelty is not None
@@ -274,7 +227,7 @@ def _strangers(bundle: ClassifierBundle, chosen: ChosenImages, request: Evaluate
         }
         for name in own
     }
-    taken = class_logits_of(bundle, others, None, request.mode).argmax(axis=1)
+    taken = _mean_p(bundles, [(each, None) for each in opened], request).argmax(axis=1)
     return Strangers(
         ", ".join(dict.fromkeys(others.table["source"])),
         own,
@@ -283,7 +236,23 @@ def _strangers(bundle: ClassifierBundle, chosen: ChosenImages, request: Evaluate
         bundle.novelty.beyond,
         pd.DataFrame.from_dict(rows, orient="index"),
         {name: int((taken == number).sum()) for number, name in enumerate(bundle.classes)},
+        bundle.name if len(bundles) > 1 else "",
     )
+
+
+def _pass_notes(strangers: Strangers) -> list[str]:
+    """Return which thresholds of strangeness do not hold on the judged images."""
+    share = strangers.table["own_beyond"]
+    passed = [
+        f"{name} ({100 * share[name]:.1f} %)" for name in share.index if share[name] > _FAR * strangers.beyond
+    ]
+    if not passed:
+        return []
+    note = (
+        f"Its own judged images pass thresholds of strangeness more often than the {100 * strangers.beyond:g} % that "
+        f"they were set for: {', '.join(passed)}. Being beyond these says little."
+    )
+    return [note]
 
 
 def _report(
@@ -298,6 +267,8 @@ def _report(
     notes = list(chosen.notes)
     if missing:
         notes.append(f"No images of {', '.join(missing)}: rankings and rejections are undefined.")
+    if strangers is not None:
+        notes += _pass_notes(strangers)
     n_blocks = len(np.unique(judged.blocks))
     if n_blocks < 10 * len(classes):
         notes.append(
@@ -325,7 +296,7 @@ def _report(
             "evaluate run",
             sources=[{"name": name, "sha256": sha256} for name, sha256 in chosen.hashes.items()],
             seed=request.seed,
-            options={"side": request.side, "mode": request.mode, "bundle": dict(bundle.manifest["sha256"])},
+            options={"side": chosen.side, "mode": request.mode, "bundle": dict(bundle.manifest["sha256"])},
         ),
     )
 
@@ -340,7 +311,7 @@ def _document(
         "n_parameters": bundle.manifest["n_parameters"],
         "classes": list(report.classes),
         "judged_by": chosen.words,
-        "side": request.side if "split" in chosen.words else None,
+        "side": chosen.side,
         "mode": request.mode,
         "n": len(chosen.rows),
         "temperature": bundle.temperature,
@@ -354,6 +325,7 @@ def _document(
             "name": strangers.name,
             "scores": {str(name): row for name, row in strangers.table.to_dict("index").items()},
             "taken_for": dict(strangers.taken_for),
+            "scored_by": strangers.scored_by or bundle.name,
         },
         "notes": list(report.notes),
         "provenance": dict(report.provenance),

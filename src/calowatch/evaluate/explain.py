@@ -16,7 +16,7 @@ from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.data.image_splits import independent_blocks
 from calowatch.data.images import ImageData
-from calowatch.evaluate.classify import ChosenImages, EvaluateRequest, choose_images
+from calowatch.evaluate.chosen import ChosenImages, choose_images
 from calowatch.evaluate.explain_faith import Curves, Faith, faithfulness, randomisation_check
 from calowatch.evaluate.explain_maps import (
     ATTENTION,
@@ -28,7 +28,7 @@ from calowatch.evaluate.explain_maps import (
     methods_of,
     seen_cells,
 )
-from calowatch.evaluate.explain_samples import masked_cells, mean_image, pick_samples
+from calowatch.evaluate.explain_samples import check_samples, masked_cells, mean_image, pick_samples
 from calowatch.present.explain import (
     Field,
     Line,
@@ -69,7 +69,7 @@ class ExplainRequest:
         How many, drawn evenly from the classes (``"24"``), or which: ``FILE:POSITION``, joined by commas; of FILE the
         beginning of the name is enough.
     side
-        Of the training's split.
+        Of the training's split; None for test, or validation where there is no test side.
     methods
         Names of methods; none for all that the classifier offers.
     baseline
@@ -88,7 +88,7 @@ class ExplainRequest:
     out: Path
     data: tuple[Path, ...] = ()
     samples: str = "24"
-    side: str = "test"
+    side: str | None = None
     methods: tuple[str, ...] = ()
     baseline: Baseline = "auto"
     figures: int = 6
@@ -160,9 +160,9 @@ def explain(bundle: Path | str, request: ExplainRequest) -> Explained:
     check_place(request.out)
     known = load_classifier(bundle)
     methods = methods_of(known, request.methods)
-    chosen = choose_images(
-        known, EvaluateRequest(request.out, request.data, side=request.side, progress=request.progress)
-    )
+    _baseline_name(known, request)
+    check_samples(request.samples)
+    chosen = choose_images(known, request.data, request.side, request.progress)
     subject = _subject(known, chosen, request)
     maps = {
         name: explain_images(known, name, subject.given, subject.settings)
@@ -209,7 +209,7 @@ def _document(
             seed=request.seed,
             options={
                 "bundle": dict(known.manifest["sha256"]),
-                "side": request.side,
+                "side": chosen.side,
                 "samples": request.samples,
                 "steps": request.steps,
             },

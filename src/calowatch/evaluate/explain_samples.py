@@ -6,9 +6,9 @@ import numpy.typing as npt
 from calowatch.bundle.classifier import ClassifierBundle
 from calowatch.core.errors import InputError
 from calowatch.data.images import ImageData
-from calowatch.evaluate.classify import ChosenImages
+from calowatch.evaluate.chosen import ChosenImages
 
-__all__ = ["masked_cells", "mean_image", "pick_samples"]
+__all__ = ["check_samples", "masked_cells", "mean_image", "pick_samples"]
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -25,7 +25,8 @@ def pick_samples(data: ImageData, rows: Ints, samples: str, seed: int) -> Ints:
     InputError
         For what is neither a number nor names, or images that are not among ``rows``.
     """
-    if samples.isdigit() and int(samples) > 0:
+    check_samples(samples)
+    if samples.isdigit():
         rng = np.random.default_rng(seed)
         labels = data.labels[rows]
         order = rng.permutation(len(rows))
@@ -39,12 +40,20 @@ def pick_samples(data: ImageData, rows: Ints, samples: str, seed: int) -> Ints:
     return np.array([_row(data, rows, each.strip()) for each in samples.split(",")], np.int64)
 
 
-def _row(data: ImageData, rows: Ints, name: str) -> int:
-    file, colon, position = name.rpartition(":")
-    if not colon or not position.isdigit():
+def check_samples(samples: str) -> None:
+    """Raise for what is neither a number from 1 nor names of images."""
+    named = [each.strip().rpartition(":") for each in samples.split(",")]
+    wrong = [
+        f"{file}{colon}{position}" for file, colon, position in named if not (colon and position.isdigit())
+    ]
+    if wrong and not (samples.isdigit() and int(samples) > 0):
         raise InputError(
-            "--samples", "a number of images, or FILE:POSITION joined by commas", name, "correct it"
+            "--samples", "a number of images, or FILE:POSITION joined by commas", wrong[0], "correct it"
         )
+
+
+def _row(data: ImageData, rows: Ints, name: str) -> int:
+    file, _, position = name.rpartition(":")
     table = data.table.iloc[rows]
     mine = table["source"].str.startswith(file) & (table["position"] == int(position))
     if mine.sum() != 1:

@@ -49,7 +49,9 @@ class Strangers:
     table
         One row per score: ``auc``, ``own_beyond``, ``other_beyond``.
     taken_for
-        How many of the others the classifier takes for each class.
+        How many of the others the classifier, or the mean of several, takes for each class.
+    scored_by
+        Which of several the scores are of; empty where there is one.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Strangers:
     beyond: float
     table: pd.DataFrame
     taken_for: Mapping[str, int]
+    scored_by: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,9 +311,11 @@ def _strange_section(given: Strangers) -> Section:
         for name, row in _named(given.table)
     ]
     taken = ", ".join(f"{count} for {name}" for name, count in given.taken_for.items())
+    scored = f" Scores are those of {given.scored_by} alone." if given.scored_by else ""
     return Section(
         f"Neither: {given.name}",
-        f"The classifier has to choose, and takes {taken}. A score of strangeness says that it should not have.",
+        f"The classifier has to choose, and takes {taken}. A score of strangeness says that it should not have."
+        f"{scored}",
         [Table(["score", "AUC", "own beyond the threshold", "others beyond it"], rows)],
         _strange(given),
     )

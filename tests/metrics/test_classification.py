@@ -77,6 +77,23 @@ def test_where_nothing_went_wrong_the_interval_is_that_of_the_blocks():
     assert as_json(found)["rejection_50"]["high"] is None
 
 
+def test_a_mistake_never_makes_the_interval_surer():
+    labels = np.repeat([0, 1], 500)
+    p = np.eye(2)[labels] * 0.8 + 0.1
+    blocks = np.repeat(np.arange(10), 100)
+    best = classification_figures(Judged(labels, p, blocks))
+    p[0] = p[0, ::-1]
+    worse = classification_figures(Judged(labels, p, blocks))
+    assert worse["accuracy"].value == 0.999
+    assert worse["accuracy"].low == best["accuracy"].low
+    assert worse["accuracy"].high == 1.0
+    p[labels == 1] = p[labels == 0].mean()
+    poor = classification_figures(Judged(labels, p, blocks))["accuracy"]
+    assert poor.low < best["accuracy"].low
+    alone = classification_figures(Judged(labels[:3], p[:3], np.zeros(3, int)))["accuracy"]
+    assert (alone.low, alone.high) == pytest.approx((0.025, 0.975))
+
+
 def test_one_class_alone_has_no_ranking():
     found = classification_figures(Judged(np.zeros(10, int), np.full((10, 2), 0.5), np.arange(10)))
     assert found["roc_auc"] == found["rejection_50"] == Figure(None)

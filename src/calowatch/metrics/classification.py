@@ -15,7 +15,7 @@ from scipy.special import log_softmax
 
 from calowatch.core.errors import InputError
 from calowatch.metrics.calibration import expected_calibration_error
-from calowatch.metrics.intervals import bootstrap_blocks, clopper_pearson
+from calowatch.metrics.intervals import bootstrap_blocks, never_surer
 from calowatch.metrics.ranking import average_precision, false_positive_rate_at, roc_auc
 
 __all__ = [
@@ -130,9 +130,10 @@ def classification_figures(judged: Judged, *, draws: int = _DRAWS, seed: int = 0
     """Return accuracy, ROC-AUC, PR-AUC, log loss, calibration error and, of two classes, rejections.
 
     Intervals are bootstrapped over blocks (`calowatch.metrics.intervals.bootstrap_blocks`). Where nothing went wrong
-    there is nothing to draw: shares of 0 or 1 then get the exact bound of as many trials as there are blocks, and
-    rankings no interval. The calibration error has none: drawn anew it only grows. ``rejection_50`` is one over the
-    share of class 0 that passes where half of class 1 is kept.
+    there is nothing to draw: shares of 0 or 1 then get the exact bound of as many trials as there are blocks, which
+    bounds the other shares too (`calowatch.metrics.intervals.never_surer`), and rankings no interval. The calibration
+    error has none: drawn anew it only grows. ``rejection_50`` is one over the share of class 0 that passes where half of
+    class 1 is kept.
 
     Parameters
     ----------
@@ -182,10 +183,12 @@ def _share(
 ) -> Figure:
     """Return a share, of all samples or of those of one class."""
     found = _number(judged, measure, draws, seed)
-    if draws and found.value in (0.0, 1.0):
-        trials = len(np.unique(judged.blocks if of is None else judged.blocks[judged.labels == of]))
-        return Figure(found.value, *clopper_pearson(int(found.value) * trials, trials))
-    return found
+    if not draws or found.value is None:
+        return found
+    trials = len(np.unique(judged.blocks if of is None else judged.blocks[judged.labels == of]))
+    low = found.value if found.low is None else found.low
+    high = found.value if found.high is None else found.high
+    return Figure(found.value, *never_surer(low, high, trials))
 
 
 def confusion(judged: Judged) -> Ints:

@@ -8,7 +8,7 @@ from scipy import special
 
 from calowatch.core.errors import InputError
 
-__all__ = ["bootstrap_blocks", "clopper_pearson", "wilson"]
+__all__ = ["bootstrap_blocks", "clopper_pearson", "never_surer", "wilson"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -62,6 +62,33 @@ def clopper_pearson(found: int, of: int, level: float = 0.95) -> tuple[float, fl
     low = special.betaincinv(found, of - found + 1, tail) if found else 0.0
     high = special.betaincinv(found + 1, of - found, 1.0 - tail) if found < of else 1.0
     return float(low), float(high)
+
+
+def never_surer(low: float, high: float, blocks: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the interval of a share over blocks, made no surer than a perfect one would be.
+
+    Where nothing went wrong a bootstrap has nothing to draw, and the exact interval of as many trials as there are
+    blocks says how little that proves. Where a little went wrong, the bootstrap alone would be narrower than that: the
+    worse would look surer. So the lower end is never above that of ``blocks`` of ``blocks``, the upper never below that
+    of none.
+
+    Parameters
+    ----------
+    low, high
+        Of the bootstrap; the share itself, twice, where nothing was drawn.
+    blocks
+        Independent blocks that the share is of.
+    level
+        Two-sided confidence.
+
+    Examples
+    --------
+    >>> [round(edge, 4) for edge in never_surer(0.9992, 1.0, 8)], never_surer(0.45, 0.57, 8)
+    ([0.6306, 1.0], (0.45, 0.57))
+    """
+    return min(low, clopper_pearson(blocks, blocks, level)[0]), max(
+        high, clopper_pearson(0, blocks, level)[1]
+    )
 
 
 def bootstrap_blocks(

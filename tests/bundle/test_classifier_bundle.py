@@ -132,6 +132,60 @@ def test_broken_bundles_are_refused(tmp_path):
         save_classifier(tmp_path / "other", trained("linear").bundle)
 
 
+EDITS = {
+    "n_parameters: Field required": {"n_parameters": ...},
+    "n_parameters: Input should be a valid integer": {"n_parameters": "many"},
+    "sha256: Input should be a valid": {"sha256": []},
+    "sources: Input should be a valid": {"sources": "x"},
+    "temperature: Input should be a valid number": {"temperature": "warm"},
+    "temperature: Input should be greater than 0": {"temperature": 0},
+    "training: Field required": {"training": ...},
+    "model trees, but a recipe of linear": {"model": "trees"},
+    "geometry that does not fit": {"channels": ["a", "b"]},
+    "classes b, a, but a, b": {"classes": ["b", "a"], "split": {"images": {"train": {"a": 1, "b": 1}}}},
+    "sha256 without split.npz": {"split": {"images": {}}},
+    "but no split": {"sources": [{"name": "a.npy", "sha256": "0"}]},
+}
+
+
+@pytest.fixture(scope="module")
+def linear(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("edited") / "b"
+    save_classifier(folder, trained("linear").bundle)
+    return folder
+
+
+@pytest.mark.parametrize("words", EDITS)
+def test_edited_manifests_are_refused(linear, words):
+    path = linear / "manifest.json"
+    whole = path.read_text()
+    edited = {key: value for key, value in {**json.loads(whole), **EDITS[words]}.items() if value is not ...}
+    path.write_text(json.dumps(edited))
+    try:
+        with pytest.raises(FormatError, match=words) as told:
+            load_classifier(linear)
+    finally:
+        path.write_text(whole)
+    assert "manifest.json" in str(told.value)
+    load_classifier(linear)
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    for name, network, words in (
+        ("linear", "one-ring", "without the array"),
+        ("cnn", "vit", "Missing key|size mismatch"),
+    ):
+        folder = tmp_path / name
+        save_classifier(folder, trained(name).bundle)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest["model"] = manifest["recipe"]["network"]["name"] = network
+        manifest["recipe"]["network"]["options"] = MODELS[network]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(FormatError, match=words) as told:
+            load_classifier(folder)
+        assert told.value.where == str(folder)
+
+
 # -- strangers ----------------------------------------------------------------------------------------------------
 
 

@@ -15,13 +15,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from calowatch.bundle.classifier_manifest import KIND, SCHEMA, read_classifier_manifest
 from calowatch.bundle.dealt import DealtRows, load_dealt
 from calowatch.bundle.engines import ClassifyMode, Engine, open_engine
-from calowatch.bundle.manifest import MANIFEST, hashes, read_manifest
+from calowatch.bundle.manifest import MANIFEST, hashes
 from calowatch.bundle.novelty import Novelty, load_novelty
 from calowatch.core.errors import FormatError, InputError
 from calowatch.core.files import atomic_directory, file_hash
@@ -45,9 +45,8 @@ __all__ = [
     "softmax",
 ]
 
-KIND = "classifier"
-SCHEMA = 1
 _WEIGHTS, _MODEL = "weights.safetensors", "model.npz"
+_LONGEST = 200  # letters of an error that names every weight
 
 Images = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -291,7 +290,7 @@ def load_classifier(folder: Path | str, device: str = "cpu") -> ClassifierBundle
         When the folder holds no bundle of a classifier, a damaged one, or one of a newer schema.
     """
     folder = Path(folder)
-    manifest = _manifest(folder)
+    manifest = read_classifier_manifest(folder)
     _check_files(folder, manifest["sha256"])
     preparation = load_preparation(folder)
     bundle = ClassifierBundle(
@@ -300,32 +299,6 @@ def load_classifier(folder: Path | str, device: str = "cpu") -> ClassifierBundle
     if isinstance(bundle.network, Classifier):
         bundle.network.eval().to(device)
     return bundle
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
-    fix = "make one with: calowatch train RECIPE --data FILE... --out BUNDLE"
-    manifest = read_manifest(folder)
-    found = f"{manifest.get('kind') or manifest.get('model')} of schema {manifest.get('schema')}"
-    if found != f"{KIND} of schema {SCHEMA}":
-        raise FormatError(folder, f"a bundle of kind {KIND} of schema {SCHEMA}", f"one of kind {found}", fix)
-    try:
-        ImageTraining.model_validate(manifest["recipe"])
-        ImageGeometry(**manifest["geometry"])
-        wanted = (
-            "model",
-            "images",
-            "classes",
-            "channels",
-            "scalar_names",
-            "temperature",
-            "sources",
-            "sha256",
-        )
-        [manifest[name] for name in wanted]
-    except (LookupError, TypeError, ValidationError) as error:
-        reason = str(error).splitlines()[0]
-        raise FormatError(folder / MANIFEST, "all entries of a classifier", reason, fix) from error
-    return manifest
 
 
 def _check_files(folder: Path, named: Mapping[str, str]) -> None:
@@ -348,8 +321,17 @@ def _network(folder: Path, manifest: Mapping[str, Any]) -> Classifier | ArrayMod
         geometry, options = ImageGeometry(**manifest["geometry"]), manifest["recipe"]["network"]["options"]
         network = build_classifier(name, geometry, options)
         network.load_state_dict(load_file(folder / _WEIGHTS))
-    except (OSError, ValueError, RuntimeError, BadZipFile, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, BadZipFile, SafetensorError, FormatError) as error:
         raise FormatError(
-            folder, f"the weights of {name}", str(error).splitlines()[0], "use the calowatch that wrote it"
+            folder, f"the weights of {name}", _reason(error), "copy the bundle again, or train it anew"
         ) from error
     return network
+
+
+def _reason(error: Exception) -> str:
+    """Return the first thing that an error tells; that of torch begins with a line that tells nothing."""
+    if isinstance(error, FormatError):
+        return f"{error.where} without {error.expected}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = lines[1] if len(lines) > 1 and lines[0].endswith(":") else lines[0]
+    return told if len(told) <= _LONGEST else f"{told[:_LONGEST]} ..."

@@ -89,6 +89,16 @@ def test_a_failing_unit_is_named_and_healthy_runs_say_nothing(kind, bundles, toy
         assert not scores.warnings
 
 
+def test_a_network_that_learned_nothing_says_so(ho_parts, toy_run, tmp_path):
+    """The source system's kind, in windows and by reconstruction, with weights as they were drawn."""
+    save_network(tmp_path / "b", ho_parts("cnn-vae-lstm", ("rin", "dc")), {"provenance": {}})
+    run = toy_run(8, n_ls=11, subdets=("HO",), faults=[("HO012", 0.0, 1, 11)]).occupancy
+    scores, found = verdicts(run, load_bundle(tmp_path / "b"))
+    assert scores.expectation["p"].shape == run["counts"].shape
+    assert found
+    assert any("does not fit the run" in warning for warning in scores.warnings)
+
+
 @pytest.mark.parametrize("kind", [*BASELINES, "network"])
 def test_windows_of_every_kind(kind, bundles, healthy):
     model = load_window_model(bundles / kind)

@@ -26,6 +26,7 @@ Ints = npt.NDArray[np.int64]
 
 _AT_ONCE = 64  # windows
 _FAR = 0.1  # of ln(lambda): an expectation that is farther off deserves a word
+_AMISS = 2.0  # sigmas that the median channel is off: 0.7 where an expectation fits
 
 
 class RunBundle(Protocol):
@@ -108,6 +109,7 @@ class WindowBundle:
         latest = np.maximum(np.searchsorted(rows, np.arange(len(p)), side="right") - 1, 0)
         p[:, place[columns]] = known[latest]
         sigma = self._sigma(occupancy, warnings)
+        warnings += self._amiss(occupancy.isel(ls=rows), p[rows], sigma)
         expectation = make_expectation(occupancy, p, sigma, {"method": str(self.manifest["kind"])})
         return expectation.assign(n_trials=("ls", trials_of(occupancy))), warnings
 
@@ -125,6 +127,23 @@ class WindowBundle:
         for window, answer in zip(windows, found, strict=True):
             p[window] = answer
         return p
+
+    def _amiss(self, occupancy: xr.Dataset, p: Floats, sigma: Floats) -> list[str]:
+        """Return a warning where a run as a whole is not what the model expects: then verdicts are about the model."""
+        trials = trials_of(occupancy).astype(np.float64)
+        least = 1.0 / trials.sum()
+        seen = occupancy["counts"].to_numpy().sum(axis=0) * least
+        both = np.clip([seen, trials @ p * least], least, 1.0 - least)
+        off = np.abs(np.diff(np.log(-np.log1p(-both)), axis=0)[0])
+        middle = float(np.median(off))
+        if middle < max(_FAR, _AMISS * float(np.median(sigma))):
+            return []
+        told = (
+            f"Half of the channels are {100 * np.expm1(middle):.0f} % or more off what {self.model.name} expects of "
+            "this run: it does not fit the run, and the failing units named here say more of it than of the detector. "
+            "Train it longer, or take a reference."
+        )
+        return [told]
 
     def _sigma(self, occupancy: xr.Dataset, warnings: list[str]) -> Floats:
         numbers = occupancy["channel"].to_numpy()

@@ -347,7 +347,10 @@ def recipe_path(name: str | Path) -> Path:
     if str(path.parent) in (".", "recipes") and path.name.removesuffix(".toml") in shipped:
         return shipped[path.name.removesuffix(".toml")]
     raise UnknownNameError(
-        name, f"a recipe file, or one of {', '.join(shipped)}", "neither", nearest(path.stem, shipped)
+        name,
+        f"a recipe file, or one of the {len(shipped)} recipes that come along",
+        "neither",
+        f"{nearest(path.stem, shipped)} (calowatch models --recipes lists those of trainings)",
     )
 
 

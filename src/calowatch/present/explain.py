@@ -12,9 +12,11 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from calowatch.present.explore_colours import MARKERS, series_colours
 from calowatch.present.maps import STYLE
@@ -177,9 +179,23 @@ def _show(axes: Axes, rgb: Floats, field: Field, title: str, first: bool) -> Non
 def _bar(figure: Figure, axes: Axes, colours: Colormap, norm: Normalize, label: str) -> None:
     box, width = axes.get_position(), figure.get_figwidth()
     beside = figure.add_axes((box.x1 + 0.08 / width, box.y0, 0.12 / width, box.height))
-    figure.colorbar(ScalarMappable(norm, colours), cax=beside)
+    bar = figure.colorbar(ScalarMappable(norm, colours), cax=beside)
+    if isinstance(norm, LogNorm):
+        _narrow_ticks(bar, float(norm.vmin or 1.0), float(norm.vmax or 1.0))
     beside.tick_params(labelsize=9)
     beside.set_title(label, fontsize=9, loc="left", pad=5)
+
+
+def _narrow_ticks(bar: Colorbar, low: float, high: float) -> None:
+    """Name decades, or within two of them plain numbers: 6 x 10^2 would reach into the next panel."""
+    bar.ax.yaxis.set_minor_formatter(NullFormatter())
+    if high / low >= 100:
+        return
+    some = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
+    if ((some >= low) & (some <= high)).sum() < 3:
+        some = MaxNLocator(5).tick_values(low, high)
+    ticks = [value for value in some if low <= value <= high]
+    bar.set_ticks(ticks, labels=[f"{value:g}" for value in ticks])
 
 
 def _scale(values: Floats, method: str, field: Field) -> tuple[Colormap, Normalize]:

@@ -1,13 +1,14 @@
 """The verbs ``evaluate run`` and ``compare``: figures, refusals, files."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from calowatch import cli
-from calowatch.core.errors import FormatError, InputError
+from calowatch.core.errors import ConflictError, FormatError, InputError
 from calowatch.core.training import ImageTraining
 from calowatch.data.images import labelled
 from calowatch.evaluate.classify import EvaluateRequest, evaluate_run
@@ -296,11 +297,32 @@ def test_classifiers_are_compared(linear, two_runs, tmp_path):
     assert same.document["notes"] == []
 
 
+def test_names_and_losses_are_told_apart(linear, tmp_path):
+    for place, smoothing in (("a/x", 0.0), ("b/x", 0.1)):
+        shutil.copytree(linear, tmp_path / place / "m")
+        path = tmp_path / place / "m" / "manifest.json"
+        manifest = json.loads(path.read_text())
+        manifest["recipe"]["loss"]["label_smoothing"] = smoothing
+        path.write_text(json.dumps(manifest))
+        lines = "epoch,train_loss,val_loss\n0,0.5,0.6\n"
+        (path.parent / "metrics.csv").write_text(lines)
+    found = compare([tmp_path / "a" / "x" / "m", tmp_path / "b" / "x" / "m"], tmp_path / "out")
+    assert [each.name for each in found.bundles] == ["a/x/m", "b/x/m"]
+    assert any("b/x/m: cross entropy, label smoothing 0.1" in note for note in found.document["notes"])
+    page = found.files[0].read_text()
+    assert "circle-open" in page
+    assert "accuracy, ROC-AUC" in page
+
+
 def test_what_cannot_be_compared(linear, tmp_path):
     with pytest.raises(InputError, match="two or more"):
         compare([linear], tmp_path / "out")
-    with pytest.raises(InputError, match="each once"):
+    with pytest.raises(InputError, match=r"each once.*linear and .*linear: the same"):
         compare([linear, linear], tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "comparison.html").write_text("mine")
+    with pytest.raises(ConflictError, match="would be lost"):
+        compare([linear, tmp_path], tmp_path / "mine")
     with pytest.raises(FormatError):
         compare([linear, tmp_path], tmp_path / "out")
 

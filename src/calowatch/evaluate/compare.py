@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 
 from calowatch.bundle.classifier import ClassifierBundle, load_classifier
-from calowatch.core.errors import FormatError, InputError
+from calowatch.bundle.manifest import MANIFEST
+from calowatch.core.errors import ConflictError, FormatError, InputError
 from calowatch.core.files import check_place, staged_files, write_json
 from calowatch.core.provenance import provenance
 from calowatch.metrics.classification import Figure, as_json
@@ -59,11 +60,17 @@ def compare(bundles: Sequence[Path | str], out: Path | str) -> Comparison:
         For fewer than two bundles, or one named twice.
     FormatError
         For a folder that is no bundle of a classifier.
+    ConflictError
+        When a page that is not ours stands where the page should go.
     """
-    check_place(out)
+    _check_out(Path(out))
     folders = [Path(each) for each in bundles]
-    if len(folders) < 2 or len({each.resolve() for each in folders}) < len(folders):
-        raise InputError("bundles", "two or more, each once", f"{len(folders)}", "name other bundles")
+    whole = [each.resolve() for each in folders]
+    twice = [str(each) for each, place in zip(folders, whole, strict=True) if whole.count(place) > 1]
+    if twice:
+        raise InputError("bundles", "each once", f"{' and '.join(twice)}: the same", "leave one out")
+    if len(folders) < 2:
+        raise InputError("bundles", "two or more", f"{len(folders)}", "name another one")
     loaded = [load_classifier(each) for each in folders]
     names = _names(folders)
     told = tuple(_read(each, name) for each, name in zip(loaded, names, strict=True))
@@ -91,17 +98,38 @@ def compare(bundles: Sequence[Path | str], out: Path | str) -> Comparison:
     return Comparison(document, told, tuple(out / name for name in files))
 
 
+def _check_out(out: Path) -> None:
+    check_place(out)
+    if (out / "comparison.html").exists() and not (out / "comparison.json").exists():
+        raise ConflictError(
+            out / "comparison.html",
+            "no page, or one written by calowatch compare (with comparison.json beside it)",
+            "something else, which would be lost",
+            "choose another --out",
+        )
+
+
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the names of the folders, with that of their parents where that is needed to tell them apart."""
-    short = [each.resolve().name for each in folders]
-    return [
-        name if short.count(name) == 1 else f"{each.resolve().parent.name}/{name}"
-        for each, name in zip(folders, short, strict=True)
-    ]
+    """Return the names of the folders, with as many of their parents as are needed to tell them apart."""
+    parts, depth = [each.resolve().parts for each in folders], [1] * len(folders)
+    while True:
+        names = ["/".join(each[-n:]) for each, n in zip(parts, depth, strict=True)]
+        alike = [number for number, name in enumerate(names) if names.count(name) > 1]
+        if not alike:
+            return names
+        for number in alike:
+            depth[number] += 1
 
 
 def _read(bundle: ClassifierBundle, name: str) -> Compared:
     assert bundle.folder is not None
+    if bundle.manifest.get("split") is None:
+        raise FormatError(
+            bundle.folder / MANIFEST,
+            "a classifier trained on files",
+            "no entry split",
+            "train it anew on files",
+        )
     path, curves = bundle.folder / "figures.json", bundle.folder / "metrics.csv"
     try:
         told = json.loads(path.read_text())
@@ -136,6 +164,15 @@ def _notes(loaded: Sequence[ClassifierBundle], told: Sequence[Compared]) -> list
         )
     if len({frozenset(each.classes) for each in loaded}) > 1:
         notes.append("They tell different classes apart.")
+    losses = {
+        each.name: _loss(bundle) for each, bundle in zip(told, loaded, strict=True) if len(each.history)
+    }
+    if len(set(losses.values())) > 1:
+        said = "; ".join(f"{name}: {words}" for name, words in losses.items())
+        notes.append(
+            f"Their losses are not the same ({said}) and cannot become equally small: compare the courses of these "
+            "curves, not their heights."
+        )
     leaky = [
         each.name
         for each, bundle in zip(told, loaded, strict=True)
@@ -147,6 +184,15 @@ def _notes(loaded: Sequence[ClassifierBundle], told: Sequence[Compared]) -> list
             "so the figures say how well it remembers."
         )
     return notes
+
+
+def _loss(bundle: ClassifierBundle) -> str:
+    """Return in words what the training made small."""
+    loss = bundle.recipe.loss
+    parts = [loss.kind.replace("_", " "), "classes weighted" if loss.class_weights else ""]
+    parts += [f"label smoothing {loss.label_smoothing:g}" if loss.label_smoothing else ""]
+    parts += ["router losses" if loss.balance or loss.z else ""]
+    return ", ".join(part for part in parts if part)
 
 
 def _judged_rows(bundle: ClassifierBundle) -> object:

@@ -67,7 +67,9 @@ def _curves(told: Sequence[Compared]) -> dict[str, Panel]:
                 if column in each.history:
                     epochs = each.history["epoch"].to_numpy(np.float64)
                     values = each.history[column].to_numpy(np.float64)
-                    series.append(Series(epochs, values, f"{each.name}, {said}", colour, "both", dash, mark))
+                    name = f"{each.name}, {said}"
+                    hollow = side == "train"
+                    series.append(Series(epochs, values, name, colour, "both", dash, mark, hollow=hollow))
         if series:
             positive = all((np.asarray(each.y) > 0).all() for each in series)
             panels[f"curves_{key}"] = Panel(
@@ -96,7 +98,9 @@ def _worth(told: Sequence[Compared]) -> dict[str, Panel]:
         )
     ends = (-0.5, len(told) - 0.5)
     names = [each.name for each in told]
-    return {"worth": Panel("Figures with intervals of 95 %", "", "figure", series, x_ends=ends, ticks=names)}
+    words = ", ".join(FIGURE_NAMES[key] for key in _WORTH)
+    title = "Figures with intervals of 95 %"
+    return {"worth": Panel(title, "", words, series, x_ends=ends, ticks=names, beside=True)}
 
 
 def comparison_page(told: Sequence[Compared], notes: Sequence[str], made: Mapping[str, Any]) -> Page:
@@ -137,7 +141,7 @@ def comparison_page(told: Sequence[Compared], notes: Sequence[str], made: Mappin
         sections.append(
             Section(
                 "Training",
-                "Dashed: training side, while it is learned. Solid: validation side.",
+                "Dashed, hollow: training side, while it is learned. Solid: validation side.",
                 panels=curves,
             )
         )

@@ -191,9 +191,9 @@ def _narrow_ticks(bar: Colorbar, low: float, high: float) -> None:
     bar.ax.yaxis.set_minor_formatter(NullFormatter())
     if high / low >= 100:
         return
-    some = LogLocator(subs=(1, 2, 5)).tick_values(low, high)
+    some = np.asarray(LogLocator(subs=(1, 2, 5)).tick_values(low, high))
     if ((some >= low) & (some <= high)).sum() < 3:
-        some = MaxNLocator(5).tick_values(low, high)
+        some = np.asarray(MaxNLocator(5).tick_values(low, high))
     ticks = [value for value in some if low <= value <= high]
     bar.set_ticks(ticks, labels=[f"{value:g}" for value in ticks])
 

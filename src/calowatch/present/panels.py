@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from calowatch.present.figures import AXIS, LAYOUT
@@ -26,7 +27,19 @@ Form = Literal["line", "points", "both", "steps"]
 _MANY = 9  # names in a legend, beyond which it stands beside the axes
 _LONG = 100  # letters of names along an axis, beyond which they slant
 _DASHES = {"-": "solid", "--": "dash", ":": "dot"}
-_SYMBOLS = {"o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "x": "x"}
+_SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "x": "x",
+    "P": "cross",
+    "*": "star",
+    "<": "triangle-left",
+    ">": "triangle-right",
+    "h": "hexagon",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +59,13 @@ class Series:
     dash
         ``-``, ``--`` or ``:``.
     mark
-        ``o s ^ D v x``.
+        ``o s ^ D v x P * < > h``.
     low, high
         Ends of vertical bars; None for none.
+    group
+        Heading above this and the next entries of the legend; series of a group follow each other.
+    hollow
+        Marks are outlines.
     """
 
     x: Numbers
@@ -60,6 +77,8 @@ class Series:
     mark: str = "o"
     low: Numbers | None = None
     high: Numbers | None = None
+    group: str = ""
+    hollow: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +103,8 @@ class Panel:
         Both axes of one length.
     whole
         x counts something: ticks at whole numbers only.
+    beside
+        The legend stands beside the axes, as that of many series always does.
     """
 
     title: str
@@ -98,6 +119,12 @@ class Panel:
     lines: Sequence[tuple[float, str]] = ()
     square: bool = False
     whole: bool = False
+    beside: bool = False
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the legend stands beside the axes, so that the figure has to be wide."""
+        return self.beside or sum(bool(each.label) for each in self.series) > _MANY
 
 
 def _draw(axes: Axes, each: Series) -> None:
@@ -115,6 +142,8 @@ def _draw(axes: Axes, each: Series) -> None:
         "lw": 1.8,
         "label": label,
     }
+    if each.hollow:
+        look["mfc"] = "white"
     if each.low is None or each.high is None:
         axes.plot(each.x, each.y, **look)
         return
@@ -126,7 +155,7 @@ def _draw(axes: Axes, each: Series) -> None:
 def write_panel(path: Path, panel: Panel) -> Path:
     """Draw a panel as PNG in CMS style, and return its path."""
     with matplotlib.style.context([mplhep.style.CMS, STYLE]):
-        many = sum(bool(each.label) for each in panel.series) > _MANY
+        many = panel.crowded
         figure = Figure(
             figsize=(6.6, 6.2) if panel.square else (11.5 if many else 9.0, 5.6), layout="constrained"
         )
@@ -157,16 +186,32 @@ def write_panel(path: Path, panel: Panel) -> Path:
         axes.grid(color="#e6e6e6", lw=0.8)
         axes.set_axisbelow(True)
         if any(each.label for each in panel.series):
-            look: dict[str, Any] = {
-                "frameon": True,
-                "framealpha": 0.85,
-                "edgecolor": "none",
-                "handlelength": 2.8,
-            }
-            beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if many else {}
-            axes.legend(fontsize=9 if many else 11, **look, **beside)
+            _legend(axes, panel.series, beside=many)
         figure.savefig(path, dpi=100, pil_kwargs={"compress_level": 4})
     return path
+
+
+def _legend(axes: Axes, series: Sequence[Series], *, beside: bool) -> None:
+    """Draw the legend, with a heading where a group of series begins."""
+    handles, labels = axes.get_legend_handles_labels()
+    group_of = {each.label: each.group for each in series}
+    shown: list[tuple[Any, str]] = []
+    last = ""
+    for handle, label in zip(handles, labels, strict=True):
+        if (group := group_of[label]) != last:
+            shown.append((Line2D([], [], ls=""), rf"$\bf{{{group}}}$"))
+            last = group
+        shown.append((handle, label))
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)} if beside else {}
+    axes.legend(
+        *zip(*shown, strict=True),
+        fontsize=9 if beside else 11,
+        frameon=True,
+        framealpha=0.85,
+        edgecolor="none",
+        handlelength=2.8,
+        **place,
+    )
 
 
 def _trace(each: Series) -> go.Scatter:
@@ -188,9 +233,11 @@ def _trace(each: Series) -> go.Scatter:
         y=y,
         name=each.label,
         showlegend=bool(each.label),
+        legendgroup=each.group,
+        legendgrouptitle={"text": each.group},
         mode={"line": "lines", "steps": "lines", "points": "markers", "both": "lines+markers"}[each.form],
         line={"color": each.colour, "width": 1.8, "dash": _DASHES[each.dash], "shape": shape},
-        marker={"color": each.colour, "size": 7, "symbol": _SYMBOLS[each.mark]},
+        marker={"color": each.colour, "size": 7, "symbol": _SYMBOLS[each.mark] + "-open" * each.hollow},
         error_y=bars,
     )
 
@@ -212,14 +259,16 @@ def panel_figure(panel: Panel) -> go.Figure:
         LAYOUT,
         title={"text": panel.title, "font": {"size": 15}, "x": 0, "xref": "paper"},
         showlegend=legend,
-        legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0},
+        legend={"x": 1.02, "y": 0.5, "yanchor": "middle", "font": {"size": 12}, "tracegroupgap": 4}
+        if panel.crowded
+        else {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0},
         height=460,
         margin={"l": 70, "r": 20, "t": 40, "b": 60},
     )
 
 
 def _axis(log: bool, ends: tuple[float, float] | None) -> Mapping[str, Any]:
-    shown: dict[str, Any] = {"type": "log"} if log else {}
+    shown: dict[str, Any] = {"type": "log", "exponentformat": "power"} if log else {}
     if ends:
         shown["range"] = [float(np.log10(end)) for end in ends] if log else list(ends)
     return shown

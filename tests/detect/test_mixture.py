@@ -71,3 +71,8 @@ def test_units_sum_what_their_channels_say():
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     z = np.array([[1.0, 3.0, 7.0, np.nan]])
     assert unit_z(z, incidence).tolist() == [[pytest.approx(4 / np.sqrt(2)), 0.0]]
+
+
+def test_no_windows_have_no_scores():
+    incidence = sparse.csr_array(np.eye(2, 3))
+    assert unit_mixture(np.zeros((11, 0, 3)), incidence).shape == (0, 2)

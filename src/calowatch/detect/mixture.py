@@ -135,7 +135,7 @@ def unit_mixture(
     """
     factors, windows, channels = ratios.shape
     summed = incidence @ ratios.reshape(factors * windows, channels).T
-    return log_mixture(summed.reshape(-1, factors, windows).swapaxes(0, 1)).T
+    return log_mixture(summed.reshape(incidence.shape[0], factors, windows).swapaxes(0, 1)).T
 
 
 def unit_z(z: npt.NDArray[np.floating[Any]], incidence: sparse.csr_array) -> Floats:

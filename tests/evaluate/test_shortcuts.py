@@ -1,6 +1,7 @@
 """The battery: what its cells hold, that it tells leaks and shortcuts in words, and that it goes on where it was."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 from calowatch.cli import main
 from calowatch.cli.evaluate_shortcuts import learner, recipes_of
-from calowatch.core.errors import FormatError, InputError, UnknownNameError
+from calowatch.core.errors import InputError, UnknownNameError
+from calowatch.core.provenance import provenance
 from calowatch.data.image_splits import blocks_of
 from calowatch.data.images import labelled
 from calowatch.evaluate.shortcuts import BatteryTask, evaluate_shortcuts
@@ -19,12 +21,14 @@ from calowatch.evaluate.shortcuts_cells import (
     Cell,
     battery_split,
     cell_recipe,
+    check_cells,
     deal_cell,
     names_of,
     plan,
 )
-from calowatch.evaluate.shortcuts_words import battery_frame, battery_words
-from calowatch.present.shortcuts_page import faithfulness_rows
+from calowatch.evaluate.shortcuts_faith import read_explained
+from calowatch.evaluate.shortcuts_words import Told, battery_frame, battery_words
+from calowatch.present.shortcuts_page import battery_page
 from calowatch.simulate.gsoc import GsocSettings
 from calowatch.simulate.gsoc_files import write_gsoc
 
@@ -59,9 +63,13 @@ def test_batteries_that_cannot_be_are_refused(wrong):
         Battery(**{"models": ("linear",), **wrong})
 
 
-def test_unknown_variants_name_the_nearest():
-    with pytest.raises(UnknownNameError, match="rings"):
+def test_what_is_wrong_is_named():
+    with pytest.raises(UnknownNameError, match=r"--variants: .* found 'rigns'. Fix: did you mean rings"):
         Battery(("linear",), variants=("rigns",))
+    with pytest.raises(InputError, match=r"--noise: .* found 1.5"):
+        Battery(("linear",), noise=(0.1, 1.5))
+    with pytest.raises(InputError, match=r"--blocks: .* found 0"):
+        Battery(("linear",), blocks=(0,))
 
 
 def test_wrong_labels_are_never_on_the_test_side():
@@ -89,6 +97,26 @@ def test_small_training_sides():
     ):
         with pytest.raises(InputError, match="--"):
             deal_cell(data, cell, SPLIT, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (
+            {"blocks": (1, 8)},
+            "--blocks: expected 1 to 7 training blocks of each run, found 8. Fix: use --blocks 1",
+        ),
+        (
+            {"images": (1, 999)},
+            "--images: expected 2 to 70 training images, found 1 and 999. Fix: use --images none",
+        ),
+    ],
+)
+def test_cells_that_the_images_are_too_few_for_are_refused_before_training(wrong, words):
+    battery = Battery(("linear",), **{"images": (), "blocks": (), **wrong})
+    with pytest.raises(InputError, match=words):
+        check_cells(some_data(), plan(battery, oracle=False), 5, 0)
+    check_cells(some_data(), plan(replace(battery, images=(70,), blocks=(7,)), oracle=False), 5, 0)
 
 
 def test_all_models_of_a_repeat_see_the_same_sides():
@@ -161,7 +189,7 @@ def test_the_verdict_tells_shortcut_and_limit(finished):
     frame = result.frame.set_index(["variant", "split", "model"])
     assert frame.loc[("as-is", "blocks", "oracle"), "accuracy"].max() == 1.0
     assert frame.loc[("rings-masked", "blocks", "one-ring"), "accuracy"].max() < 0.8
-    assert result.document["block"] == 6
+    assert (result.document["block"], result.document["blocks_known"]) == (6, True)
 
 
 def test_everything_is_written(finished):
@@ -210,6 +238,54 @@ def test_files_without_truth_have_no_oracle(simulated, tmp_path):
     result = evaluate_shortcuts(task, tmp_path / "out", learner("cpu"))
     assert set(result.frame["model"]) == {"one-ring"}
     assert result.document["block"] == 10
+    words = " ".join(result.verdict)
+    assert "blocks of 10 consecutive images" in words
+    assert "lumisection" not in words
+
+
+def refuse(recipe, data, sides):
+    raise AssertionError(recipe, data, sides)
+
+
+def test_what_cannot_be_is_refused_before_training(simulated, tmp_path):
+    task = small(simulated)
+    with pytest.raises(InputError, match=r"block length: expected 6, .* Fix: use 6"):
+        evaluate_shortcuts(replace(task, block=4), tmp_path / "out", refuse)
+    with pytest.raises(InputError, match="--images"):
+        evaluate_shortcuts(
+            replace(task, battery=replace(task.battery, images=(999,))), tmp_path / "out", refuse
+        )
+    with pytest.raises(InputError, match="recipe egamma-trees: expected one for images of runs"):
+        evaluate_shortcuts(replace(task, recipes=recipes_of("egamma-trees", None)), tmp_path / "out", refuse)
+    assert not (tmp_path / "out").exists()
+
+
+def test_intervals_of_earlier_cells_follow_the_rule_of_today(finished, simulated, tmp_path):
+    out, _ = finished
+    shutil.copytree(out / "cells", tmp_path / "cells")
+    path = tmp_path / "cells" / "as-is_blocks_linear_r0.json"
+    held = json.loads(path.read_text())
+    held["accuracy"] = {"value": 0.99, "low": 0.98, "high": 1.0}
+    path.write_text(json.dumps(held))
+    frame = evaluate_shortcuts(small(simulated), tmp_path, refuse).frame
+    row = frame.query("variant == 'as-is' and split == 'blocks' and noise == 0 and images.isna()")
+    row = row.set_index("model").loc["linear"]
+    assert row["accuracy"] == 0.99
+    assert row["accuracy_low"] == pytest.approx(0.025 ** (1 / row["test_blocks"]))
+
+
+def test_a_failed_write_leaves_the_table_of_before(finished, simulated, monkeypatch):
+    out, _ = finished
+    held = {path: path.read_bytes() for path in out.glob("shortcuts.*")}
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("calowatch.evaluate.shortcuts.write_battery_figure", fail)
+    task = small(simulated)
+    with pytest.raises(OSError, match="full"):
+        evaluate_shortcuts(replace(task, command="other"), out, refuse)
+    assert {path: path.read_bytes() for path in out.glob("shortcuts.*")} == held
 
 
 def test_three_runs_are_refused(tmp_path):
@@ -218,8 +294,12 @@ def test_three_runs_are_refused(tmp_path):
         evaluate_shortcuts(small(files), tmp_path / "out", learner("cpu"))
 
 
+def figure(value, low=None, high=None):
+    return {"value": value, "low": low, "high": high}
+
+
 def row(variant, split, model, accuracy, **more):
-    figure = {"value": accuracy, "low": None, "high": None}
+    drawn = accuracy if isinstance(accuracy, dict) else figure(accuracy)
     return {
         "variant": variant,
         "split": split,
@@ -228,8 +308,8 @@ def row(variant, split, model, accuracy, **more):
         "noise": 0.0,
         "images": None,
         "blocks": None,
-        "accuracy": figure,
-        "roc_auc": figure,
+        "accuracy": drawn,
+        "roc_auc": drawn,
         "n_train": 10,
         "n_test": 10,
         "test_blocks": 2,
@@ -248,14 +328,50 @@ def test_a_leak_is_told_with_its_size():
     words = battery_words(
         battery_frame(pd.DataFrame([rows[0], row("rings", "blocks", "cnn", 0.9999)])), ("a", "b")
     )
+    assert any("blocks of 500 consecutive images: near neighbours gave nothing" in each for each in words)
+    frame = battery_frame(pd.DataFrame([rows[0], row("rings", "blocks", "cnn", 0.9999)]))
+    words = battery_words(frame, ("a", "b"), Told(6, simulated=True))
     assert any("near-duplicates gave nothing away" in each for each in words)
+    rows[1]["accuracy"] = {"value": 0.97, "low": 0.6, "high": 1.0}
+    words = battery_words(battery_frame(pd.DataFrame(rows)), ("a", "b"))
+    assert any("may leak, though 2 blocks are too few to be sure" in each for each in words)
+
+
+def sentences(*rows):
+    return battery_words(battery_frame(pd.DataFrame(rows)), ("a", "b"))
 
 
 def test_intensity_that_does_not_settle_it_is_told():
-    frame = battery_frame(pd.DataFrame([row("as-is", "blocks", "one-ring", 0.7, ring=13)]))
-    (sentence,) = battery_words(frame, ("a", "b"))
+    (sentence,) = sentences(row("as-is", "blocks", "one-ring", 0.7, ring=13))
     assert "row 13, ieta -19" in sentence
     assert "does not settle" in sentence
+    (sentence,) = sentences(row("as-is", "blocks", "one-ring", 0.97, roc_auc=figure(1.0)))
+    assert (
+        "only the threshold, set on other blocks, sits a little off, so intensity alone does settle"
+        in sentence
+    )
+
+
+def test_chance_is_named_where_the_interval_holds_it():
+    best = row("rings", "blocks", "linear", 1.0)
+    weak = row("rings", "blocks", "one-ring", figure(0.57, 0.54, 0.61))
+    assert "more than chance (50 %) but little" in sentences(best, weak)[0]
+    weak["accuracy"] = figure(0.57, 0.45, 0.61)
+    assert "not to be told from chance (50 %)" in sentences(best, weak)[0]
+    weak["accuracy"] = figure(0.9, 0.8, 0.95)
+    assert "chance" not in sentences(best, weak)[0]
+
+
+def test_networks_that_were_trained_too_briefly_are_named():
+    best = row("rings", "blocks", "linear", 1.0)
+    off = row("rings", "blocks", "cnn", figure(0.5, 0.1, 0.8), roc_auc=figure(0.91))
+    words = sentences(best, off)
+    assert "order images better than they decide about them: cnn on rings (50.0 %, AUC 0.910)" in words[1]
+    off["roc_auc"] = figure(0.56)
+    assert (
+        "learned nothing in the epochs they had: cnn on rings (50.0 %, AUC 0.560)" in sentences(best, off)[1]
+    )
+    assert len(sentences(best, {**off, "accuracy": figure(0.95, 0.9, 1.0)})) == 1
 
 
 def test_repeats_are_joined_with_their_range():
@@ -265,17 +381,71 @@ def test_repeats_are_joined_with_their_range():
     assert joined["repeats"] == 2
 
 
-def test_faithfulness_is_told_beside(simulated, tmp_path):
-    given = {"faithfulness": {"rollout": {"deletion": 0.25, "insertion": 0.75, "note": "x"}}}
-    assert faithfulness_rows(given) == [{"method": "rollout", "deletion": 0.25, "insertion": 0.75}]
-    assert faithfulness_rows(None) == []
-    words = battery_words(
-        battery_frame(pd.DataFrame([row("rings", "blocks", "cnn", 1.0)])), ("a", "b"), given
+def explained(**changed):
+    areas = {"deletion": 0.2, "insertion": 0.8, "score": 0.6}
+    over = {"score_over_random": 0.5, "score_over_random_low": 0.4, "score_over_random_high": 0.6}
+    weak = {"score_over_random": 0.1, "score_over_random_low": -0.1, "score_over_random_high": 0.3}
+    return {
+        "model": "linear",
+        "images": "runs",
+        "classes": ["run 357479", "run 355456"],
+        "methods": {"integrated": "integrated gradients", "occlusion": "occlusion"},
+        "faithfulness": [
+            {"method": "integrated", **areas, **over},
+            {"method": "occlusion", **areas, **weak},
+            {"method": "random", **areas},
+        ],
+        "provenance": {"sources": [{"name": "a.npy", "sha256": "00"}]},
+        **changed,
+    }
+
+
+def test_faithfulness_is_told_beside(tmp_path):
+    path = tmp_path / "explain.json"
+    path.write_text(json.dumps(explained()))
+    found = read_explained(path).to_json({"a.npy": "00"})
+    assert found["same_images"]
+    (sentence,) = battery_words(
+        battery_frame(pd.DataFrame([row("masked", "blocks", "cnn", 1.0)])),
+        ("a", "b"),
+        Told(faithfulness=found),
     )
-    assert "rollout: deletion 0.250, insertion 0.750" in words[-1]
-    (tmp_path / "bad.json").write_text("no json")
-    with pytest.raises(FormatError, match="explain"):
-        evaluate_shortcuts(small(simulated, faithfulness=tmp_path / "bad.json"), tmp_path, learner("cpu"))
+    assert "explanations of linear, by the area" in sentence
+    assert (
+        "integrated gradients (+0.500, +0.400 to +0.600) beat a random order; occlusion (+0.100" in sentence
+    )
+    assert sentence.endswith("did not.")
+    page = battery_page(
+        {
+            "runs": ["a", "b"],
+            "images": 2,
+            "block": 1,
+            "faithfulness": found,
+            "provenance": provenance("x", seed=0),
+        },
+        battery_frame(pd.DataFrame([row("masked", "blocks", "cnn", 1.0)])),
+        (),
+    )
+    assert "| integrated gradients | 0.200 | 0.800 | 0.600 | 0.500 (0.400 to 0.600) |" in page
+    assert not read_explained(path).to_json({"a.npy": "11"})["same_images"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("no json", "as calowatch explain writes it"),
+        ('{"schema": 1, "runs": [], "settings": {}}', "as calowatch explain writes it"),
+        (json.dumps(explained(images="egamma")), "images of egamma"),
+        (json.dumps(explained(faithfulness=[])), "0 methods"),
+        (json.dumps(explained(classes=["run 1", "run 2"])), "run 355456 and run 357479"),
+        (json.dumps(explained(model="vit")), "add its recipe"),
+    ],
+)
+def test_faithfulness_of_anything_else_is_refused(simulated, tmp_path, given, message):
+    (tmp_path / "bad.json").write_text(given)
+    task = small(simulated, faithfulness=tmp_path / "bad.json")
+    with pytest.raises(InputError, match=message):
+        evaluate_shortcuts(task, tmp_path / "out", refuse)
 
 
 def test_the_verb_keeps_a_page(simulated, tmp_path, capsys):
@@ -295,5 +465,7 @@ def test_the_verb_keeps_a_page(simulated, tmp_path, capsys):
     page = (tmp_path / "kept.md").read_text()
     assert "![Accuracy by variant and model](kept.png)" in page
     assert (tmp_path / "kept.png").exists()
+    assert main([*words, "--images", "1.5"]) == 2
+    assert "--images: expected whole numbers" in capsys.readouterr().err
     assert main([*words, "--noise", "much"]) == 2
     assert "--noise" in capsys.readouterr().err

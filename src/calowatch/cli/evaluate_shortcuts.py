@@ -91,8 +91,8 @@ def shortcuts(
         _words(variants),
         repeats=repeats,
         noise=_numbers("--noise", noise),
-        images=tuple(int(each) for each in _numbers("--images", images)),
-        blocks=tuple(int(each) for each in _numbers("--blocks", blocks)),
+        images=_whole("--images", images),
+        blocks=_whole("--blocks", blocks),
     )
     task = BatteryTask(tuple(files), named, battery, block, at_most, seed, faithfulness, typed_command())
     result = evaluate_shortcuts(task, out, learner(device), progress)
@@ -126,6 +126,16 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(word) for word in _words(text))
     except ValueError:
         raise InputError(option, "numbers with commas, or none", repr(text), "such as 64,256") from None
+
+
+def _whole(option: str, text: str) -> tuple[int, ...]:
+    from calowatch.core.errors import InputError
+
+    given = _numbers(option, text)
+    for each in given:
+        if not each.is_integer():
+            raise InputError(option, "whole numbers with commas, or none", f"{each:g}", "such as 64,256")
+    return tuple(int(each) for each in given)
 
 
 def recipes_of(recipes: str, epochs: int | None) -> "dict[str, ImageTraining]":

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from calowatch.bundle.classifier import ClassifierBundle, classify_data
-from calowatch.core.errors import FormatError, InputError
-from calowatch.core.files import check_place, file_hash, write_json
+from calowatch.core.errors import InputError
+from calowatch.core.files import check_place, file_hash, staged_files, write_json
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.core.training import ImageDataRecipe, ImageTraining
@@ -33,11 +33,15 @@ from calowatch.evaluate.shortcuts_cells import (
     Cell,
     battery_split,
     cell_recipe,
+    check_cells,
     deal_cell,
     plan,
 )
-from calowatch.evaluate.shortcuts_words import battery_frame, battery_words
+from calowatch.evaluate.shortcuts_faith import read_explained
+from calowatch.evaluate.shortcuts_words import Told, battery_frame, battery_words
+from calowatch.io.image_blocks import MARKER
 from calowatch.metrics.classification import Judged, classification_figures
+from calowatch.metrics.intervals import never_surer
 from calowatch.models.classical import OneRing
 from calowatch.present.shortcuts import write_battery_figure
 from calowatch.present.shortcuts_page import battery_page
@@ -54,8 +58,6 @@ BLOCK = 500
 
 MOST_TIMES = 16
 """How many times more epochs a small training side is trained for, at most."""
-
-_SIMULATED = "gsoc.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +134,7 @@ class _Opened:
 
     data: ImageData
     block: int
+    known: bool
     truth: GsocTruth | None
     sources: list[dict[str, str]]
 
@@ -155,13 +158,18 @@ def evaluate_shortcuts(
     Raises
     ------
     InputError
-        For files that are not two runs, or cells that they are too small for.
+        For files that are not two runs, cells that they are too small for, recipes of other images, a block length that
+        cuts through simulated blocks, and a faithfulness of something else: all before anything is trained.
     """
     out = Path(out)
     check_place(out)
-    faithfulness = _faithfulness(task.faithfulness)
+    _check_recipes(task.recipes)
+    explained = None if task.faithfulness is None else read_explained(task.faithfulness)
     opened = _open(task, progress)
+    if explained is not None:
+        explained.check(opened.data.classes, [recipe.network.name for recipe in task.recipes.values()])
     cells = plan(task.battery, oracle=opened.truth is not None)
+    check_cells(opened.data, cells, opened.block, task.seed)
     rows = []
     for cell in progress.track(cells, "battery", len(cells)):
         row = _finished(task, opened, cell, out / "cells", learn)
@@ -169,32 +177,54 @@ def evaluate_shortcuts(
             f"{cell.key}: accuracy {row['accuracy']['value']:.4f}, trained in {row['seconds']:.1f} s"
         )
         rows.append(row)
+    hashes = {each["name"]: each["sha256"] for each in opened.sources}
+    told = Told(opened.block, opened.known, explained.to_json(hashes) if explained else None)
     frame = battery_frame(pd.DataFrame(rows))
-    words = battery_words(frame, opened.data.classes, faithfulness)
-    document = {
-        "runs": list(opened.data.classes),
-        "images": len(opened.data),
-        "block": opened.block,
-        "battery": task.battery.to_json(),
-        "command": task.command,
+    words = battery_words(frame, opened.data.classes, told)
+    document = _document(task, opened, told) | {
         "verdict": list(words),
         "table": json.loads(frame.to_json(orient="records")),
         "cells": rows,
-        "faithfulness": faithfulness,
-        "provenance": provenance("evaluate shortcuts", sources=opened.sources, seed=task.seed),
     }
     return BatteryResult(document, frame, words, _write(out, document, frame, words))
+
+
+def _check_recipes(recipes: Mapping[str, ImageTraining]) -> None:
+    for name, recipe in recipes.items():
+        if recipe.data.kind != "runs":
+            raise InputError(
+                f"recipe {name}",
+                "one for images of runs",
+                f"one for {recipe.data.kind} images",
+                "choose a runs- recipe",
+            )
+
+
+def _document(task: BatteryTask, opened: _Opened, told: Told) -> dict[str, Any]:
+    """Return how it was made."""
+    return {
+        "runs": list(opened.data.classes),
+        "images": len(opened.data),
+        "block": opened.block,
+        "blocks_known": opened.known,
+        "battery": task.battery.to_json(),
+        "command": task.command,
+        "faithfulness": told.faithfulness,
+        "provenance": provenance("evaluate shortcuts", sources=opened.sources, seed=task.seed),
+    }
 
 
 def _write(
     out: Path, document: dict[str, Any], frame: pd.DataFrame, words: Sequence[str]
 ) -> tuple[Path, ...]:
-    paths = [out / f"shortcuts.{end}" for end in ("json", "csv", "md", "png")]
-    write_json(paths[0], document)
-    frame.to_csv(paths[1], index=False)
-    write_battery_figure(paths[3], frame, document["runs"])
-    paths[2].write_text(battery_page(document, frame, words, picture=paths[3].name), encoding="utf-8")
-    return tuple(paths)
+    names = [f"shortcuts.{end}" for end in ("json", "csv", "md", "png")]
+    with staged_files(out) as scratch:
+        paths = [scratch / name for name in names]
+        write_json(paths[0], document)
+        frame.to_csv(paths[1], index=False)
+        write_battery_figure(paths[3], frame, document["runs"])
+        paths[2].write_text(battery_page(document, frame, words, picture=names[3]), encoding="utf-8")
+    return tuple(out / name for name in names)
 
 
 def _open(task: BatteryTask, progress: Progress) -> _Opened:
@@ -203,32 +233,21 @@ def _open(task: BatteryTask, progress: Progress) -> _Opened:
     if len(data.classes) != 2:
         raise InputError("files", "image sets of two runs", ", ".join(data.classes), "give two files")
     truth, block = _truth(files, data)
+    known = bool((data.table["block"] >= 0).all())
     sources = [{"name": path.name, "sha256": file_hash(path)} for path in files]
-    return _Opened(data, task.block or block or BLOCK, truth, sources)
+    return _Opened(data, task.block or block or BLOCK, known, truth, sources)
 
 
 def _truth(files: Sequence[Path], data: ImageData) -> tuple[GsocTruth | None, int | None]:
     """Return what the files were simulated from, and the length of its blocks; nothing for files of any other kind."""
     folders = {Path(path).parent for path in files}
-    marker = next(iter(folders)) / _SIMULATED
-    if len(folders) != 1 or not marker.is_file():
+    if len(folders) != 1 or (data.table["block"] < 0).any():
         return None, None
-    truth = read_gsoc_truth(marker.parent)
-    held = {model.run for model in truth.models}
-    if not set(data.table["run"].unique().tolist()) <= held:
+    (folder,) = folders
+    truth = read_gsoc_truth(folder)
+    if not set(data.table["run"].unique().tolist()) <= {model.run for model in truth.models}:
         return None, None
-    return truth, int(json.loads(marker.read_text())["settings"]["block"])
-
-
-def _faithfulness(path: Path | None) -> Any:
-    if path is None:
-        return None
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise FormatError(
-            path, "JSON of calowatch explain", str(error), "explain the bundle again"
-        ) from error
+    return truth, int(json.loads((folder / MARKER).read_text())["settings"]["block"])
 
 
 def _finished(task: BatteryTask, opened: _Opened, cell: Cell, folder: Path, learn: Learn) -> dict[str, Any]:
@@ -241,11 +260,19 @@ def _finished(task: BatteryTask, opened: _Opened, cell: Cell, folder: Path, lear
         except ValueError:
             held = {}
         if held.get("mark") == mark:
-            return held
+            return _by_todays_rule(held)
     figures = _oracle(task, opened, cell) if cell.model == ORACLE else _trained(task, opened, cell, learn)
     row = {**asdict(cell), **figures, "mark": mark}
     write_json(path, row)
     return row
+
+
+def _by_todays_rule(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a finished cell with the interval that its accuracy gets now: earlier ones had it from the draws alone."""
+    figure = row["accuracy"]
+    low, high = (figure["value"] if figure[edge] is None else figure[edge] for edge in ("low", "high"))
+    low, high = never_surer(low, high, row["test_blocks"])
+    return {**row, "accuracy": {**figure, "low": low, "high": high}}
 
 
 def _mark(task: BatteryTask, opened: _Opened, cell: Cell) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "Variant",
     "battery_split",
     "cell_recipe",
+    "check_cells",
     "deal_cell",
     "plan",
 ]
@@ -157,14 +158,20 @@ class Battery:
         for name in (*self.variants, *self.spoilt):
             if name not in VARIANTS:
                 raise UnknownNameError(
-                    f"variant {name!r}", f"one of {', '.join(VARIANTS)}", "none such", nearest(name, VARIANTS)
+                    "--variants", f"some of {', '.join(VARIANTS)}", repr(name), nearest(name, VARIANTS)
                 )
-        if self.repeats < 1 or not self.models or not self.variants:
-            raise InputError("battery", "some model, variant and repeat", "none", "name one of each")
-        if any(not 0 < share < 1 for share in self.noise) or min((*self.images, *self.blocks), default=1) < 1:
-            raise InputError(
-                "battery", "noise between 0 and 1, sizes of 1 or more", f"{self.noise}", "correct it"
-            )
+        if self.repeats < 1:
+            raise InputError("--repeats", "1 or more", str(self.repeats), "raise it")
+        if not self.models or not self.variants:
+            raise InputError("battery", "some model and some variant", "none", "name one of each")
+        for share in self.noise:
+            if not 0 < share < 1:
+                raise InputError(
+                    "--noise", "shares between 0 and 1", f"{share:g}", "such as 0.1,0.3, or none"
+                )
+        for option, sizes in (("--images", self.images), ("--blocks", self.blocks)):
+            if min(sizes, default=1) < 1:
+                raise InputError(option, "numbers of 1 or more", str(min(sizes)), "correct it, or none")
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON takes them."""
@@ -206,6 +213,52 @@ def plan(battery: Battery, *, oracle: bool) -> list[Cell]:
 def battery_split(by: Literal["random", "blocks"], length: int) -> ImageSplit:
     """Return the split of a cell: 60 % to train, 20 % to validate, 20 % to test."""
     return ImageSplit(by=by, train=0.6, validation=0.2, test=0.2, length=length)
+
+
+def check_cells(data: ImageData, cells: Sequence[Cell], length: int, seed: int) -> None:
+    """Raise before anything is trained if the images are too few for a cell.
+
+    Parameters
+    ----------
+    data
+        The images.
+    cells
+        What `plan` returned.
+    length
+        Images in a block.
+    seed
+        Of the battery.
+
+    Raises
+    ------
+    InputError
+        Naming the option, and what of it fits.
+    """
+    split = battery_split("blocks", length)
+    blocks = blocks_of(data, split)
+    fewest = {"images": len(data), "blocks": len(data)}
+    for repeat in sorted({cell.repeat for cell in cells}):
+        for by in sorted({cell.split for cell in cells if cell.repeat == repeat}):
+            rows = deal_images(data, battery_split(by, length), seed + repeat).train
+            if by == "blocks":
+                each = [
+                    len(np.unique(blocks[rows[data.labels[rows] == y]])) for y in range(len(data.classes))
+                ]
+                fewest = {
+                    "images": min(len(rows), fewest["images"]),
+                    "blocks": min(*each, fewest["blocks"]),
+                }
+    least = {"images": len(data.classes), "blocks": 1}
+    words = {"images": "training images", "blocks": "training blocks of each run"}
+    for name, most in fewest.items():
+        sizes = sorted({size for cell in cells if (size := getattr(cell, name)) is not None})
+        wrong = [size for size in sizes if not least[name] <= size <= most]
+        if wrong:
+            fit = ",".join(str(size) for size in sizes if size not in wrong) or "none"
+            found = " and ".join(map(str, wrong))
+            raise InputError(
+                f"--{name}", f"{least[name]} to {most} {words[name]}", found, f"use --{name} {fit}"
+            )
 
 
 def cell_recipe(recipe: ImageTraining, cell: Cell, length: int, seed: int) -> ImageTraining:

@@ -1,19 +1,47 @@
 """The battery's table, repeats joined, and its verdict in plain words, made from the numbers alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from calowatch.evaluate.shortcuts_cells import ORACLE, VARIANTS
-from calowatch.present.shortcuts_page import faithfulness_rows, share_words
+from calowatch.present.shortcuts_page import share_words
 
-__all__ = ["battery_frame", "battery_words"]
+__all__ = ["Told", "battery_frame", "battery_words"]
 
 KEYS = ["variant", "split", "model", "noise", "images", "blocks"]
 _LEAK = 0.003  # of accuracy; smaller differences of two splits are not spoken of
-_CHANCE = 0.65  # with ring means all equal, a threshold on one sees the rounding of numbers only
+_CHANCE = 0.65  # accuracy below which chance is worth naming
+_SETTLED = 0.99  # of accuracy
+_ORDERED = 0.999  # of AUC
+_UNDECIDED = 0.1  # by which the AUC of a network exceeds an accuracy that undersells it
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is known beside the table.
+
+    Parameters
+    ----------
+    block
+        Images dealt together.
+    simulated
+        Whether blocks are known to be independent, since a simulation tells them.
+    faithfulness
+        As `calowatch.evaluate.shortcuts_faith.Explained.to_json` gives it; None for none.
+    """
+
+    block: int = 500
+    simulated: bool = False
+    faithfulness: Mapping[str, Any] | None = None
+
+    @property
+    def blocks(self) -> str:
+        """Words for what is dealt together."""
+        return "blocks of lumisections" if self.simulated else f"blocks of {self.block} consecutive images"
 
 
 def battery_frame(cells: pd.DataFrame) -> pd.DataFrame:
@@ -52,7 +80,7 @@ def _joined(part: pd.DataFrame) -> dict[str, Any]:
     return {**row, "seconds": float(part["seconds"].mean()), "ring": rings.mode()[0] if len(rings) else None}
 
 
-def battery_words(frame: pd.DataFrame, runs: Sequence[str], faithfulness: Any = None) -> tuple[str, ...]:
+def battery_words(frame: pd.DataFrame, runs: Sequence[str], told: Told | None = None) -> tuple[str, ...]:
     """Return the verdict, a sentence per finding, from the numbers in the table.
 
     Parameters
@@ -61,25 +89,29 @@ def battery_words(frame: pd.DataFrame, runs: Sequence[str], faithfulness: Any = 
         What `battery_frame` returned.
     runs
         Names of the two classes.
-    faithfulness
-        What ``calowatch explain`` wrote about faithfulness, if anything.
+    told
+        What is known beside; by default nothing.
     """
+    known = told or Told()
     table = _Table(frame)
-    told = (
-        _threshold(table, runs),
-        _without_intensity(table, "unit-sum", "each image scaled to unit sum"),
-        _without_intensity(table, "rings", "each ring scaled to unit mean, so that no intensity is left"),
-        _without_intensity(
-            table,
-            "rings-masked",
-            "deviating cells masked besides, so that only the pattern along iphi is left",
-        ),
-        _leak(table),
+    sentences = (
+        _threshold(table, runs, known),
+        *(_without_intensity(table, variant, words) for variant, words in _WITHOUT.items()),
+        _undecided(table),
+        _unlearned(table),
+        _leak(table, known),
         _noise(table),
         _few(table),
-        _faithful(faithfulness),
+        _faithful(known.faithfulness),
     )
-    return tuple(sentence for sentence in told if sentence)
+    return tuple(sentence for sentence in sentences if sentence)
+
+
+_WITHOUT = {
+    "unit-sum": "each image scaled to unit sum",
+    "rings": "each ring scaled to unit mean, so that no intensity is left",
+    "rings-masked": "deviating cells masked besides, so that only the pattern along iphi is left",
+}
 
 
 class _Table:
@@ -115,27 +147,27 @@ def _percent(row: Mapping[str, Any]) -> str:
     return share_words(row["accuracy"], row["accuracy_low"], row["accuracy_high"])
 
 
-def _unseen(table: _Table) -> str:
-    return (
-        "in blocks of lumisections never seen"
-        if table.judge == "blocks"
-        else "on a random split, which leaks"
-    )
+def _unseen(table: _Table, told: Told) -> str:
+    return f"in {told.blocks} never seen" if table.judge == "blocks" else "on a random split, which leaks"
 
 
-def _threshold(table: _Table, runs: Sequence[str]) -> str:
+def _threshold(table: _Table, runs: Sequence[str], told: Told) -> str:
     row = table.row("as-is", table.judge, "one-ring")
     if row is None:
         return ""
     where = "" if pd.isna(row["ring"]) else f" (row {int(row['ring'])}, ieta {_ieta(int(row['ring'])):+d})"
     start = f"One threshold on the mean of one ring{where} tells {runs[0]} from {runs[1]} right in {_percent(row)}"
-    if row["accuracy"] >= 0.99:
+    no_more = "a classifier that does as well on images as they are shows a difference in intensity, no more"
+    if row["accuracy"] >= _SETTLED:
+        end = f"so {no_more}"
+    elif row["roc_auc"] >= _ORDERED:
         end = (
-            "so a classifier that does as well on images as they are shows a difference in intensity, no more"
+            f"the ring alone orders them by run (AUC {row['roc_auc']:.5f}) and only the threshold, set on other "
+            f"blocks, sits a little off, so intensity alone does settle the task, and {no_more}"
         )
     else:
-        end = "so intensity alone does not settle the task"
-    return f"{start} of the images {_unseen(table)}: {end}."
+        end = f"so one ring's intensity alone does not settle the task (AUC {row['roc_auc']:.3f})"
+    return f"{start} of the images {_unseen(table, told)}: {end}."
 
 
 def _ieta(row: int) -> int:
@@ -150,14 +182,22 @@ def _without_intensity(table: _Table, variant: str, words: str) -> str:
     if best["model"] == "one-ring":
         told = f"the threshold still reaches {_percent(best)} and no model does better"
     elif simple is not None:
-        chance = " (chance is 50 %)" if simple["accuracy"] < _CHANCE else ""
-        told = f"the threshold reaches {_percent(simple)}{chance} and the best model, {best['model']} with {size}, "
-        told += _percent(best)
+        told = f"the threshold reaches {_percent(simple)}{_chance(simple)} and the best model, "
+        told += f"{best['model']} with {size}, {_percent(best)}"
     else:
         told = f"the best model, {best['model']} with {size}, reaches {_percent(best)}"
     oracle = table.row(variant, table.judge, ORACLE)
     limit = f"; the exact likelihood ratio of the simulation reaches {_percent(oracle)}" if oracle else ""
     return f"With {words}, {told}{_others(table, variant, str(best['model']))}{limit}."
+
+
+def _chance(row: Mapping[str, Any]) -> str:
+    """Return what an accuracy near one half is worth."""
+    if row["accuracy"] >= _CHANCE:
+        return ""
+    if row["accuracy_low"] <= 0.5 <= row["accuracy_high"]:
+        return ", not to be told from chance (50 %),"
+    return f", {'more' if row['accuracy'] > 0.5 else 'less'} than chance (50 %) but little,"
 
 
 def _others(table: _Table, variant: str, best: str) -> str:
@@ -169,6 +209,49 @@ def _others(table: _Table, variant: str, best: str) -> str:
     return f" (the others: {', '.join(told)})" if told else ""
 
 
+def _networks(table: _Table) -> list[dict[str, Any]]:
+    """Return the rows of models that were trained and had more to learn than where to cut."""
+    return [
+        row for row in table.plain if row["split"] == table.judge and row["model"] not in ("one-ring", ORACLE)
+    ]
+
+
+def _is_undecided(row: Mapping[str, Any]) -> bool:
+    return bool(row["accuracy"] < _SETTLED and row["roc_auc"] - row["accuracy"] >= _UNDECIDED)
+
+
+def _each(rows: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(
+        f"{row['model']} on {row['variant']} ({100 * row['accuracy']:.1f} %, AUC {row['roc_auc']:.3f})"
+        for row in rows
+    )
+
+
+def _undecided(table: _Table) -> str:
+    rows = [row for row in _networks(table) if _is_undecided(row)]
+    if not rows:
+        return ""
+    return (
+        f"Some order images better than they decide about them: {_each(rows)}. They were trained too briefly for these "
+        "images, or their threshold sits off: the accuracy says nothing of what the images hold."
+    )
+
+
+def _unlearned(table: _Table) -> str:
+    rows = []
+    for row in _networks(table):
+        best = table.best(str(row["variant"]))
+        chance = row["accuracy_low"] <= 0.5 <= row["accuracy_high"]
+        if chance and not _is_undecided(row) and best is not None and best["accuracy"] >= 0.9:
+            rows.append(row)
+    if not rows:
+        return ""
+    return (
+        f"Some learned nothing in the epochs they had: {_each(rows)}. That others do well on the same images says that "
+        "it is their training, not the images."
+    )
+
+
 def _pairs(table: _Table) -> Iterator[tuple[float, Mapping[str, Any], Mapping[str, Any]]]:
     """Yield cells of a random split with those by blocks, and by how much the first look better."""
     for row in table.plain:
@@ -177,25 +260,31 @@ def _pairs(table: _Table) -> Iterator[tuple[float, Mapping[str, Any], Mapping[st
             yield row["accuracy"] - other["accuracy"], row, other
 
 
-def _leak(table: _Table) -> str:
+def _leak(table: _Table, told: Told) -> str:
     pairs = sorted(_pairs(table), key=lambda pair: -pair[0])
     if not pairs:
         return ""
     most, row, other = pairs[0]
     if most < _LEAK:
-        return (
-            f"No model does better by {100 * _LEAK:.1f} points on a random split than on blocks: "
-            "near-duplicates gave nothing away here."
+        beyond = (
+            "near-duplicates gave nothing away here"
+            if told.simulated
+            else "near neighbours gave nothing away here; how far images stay alike is not known"
         )
+        return f"No model does better by {100 * _LEAK:.1f} points on a random split than on {told.blocks}: {beyond}."
     some = [f"{each['model']} on {each['variant']}" for gap, each, _ in pairs if gap >= _LEAK]
     several = (
         f" ({len(some)} of {len(pairs)} cells differ by {100 * _LEAK:.1f} points or more)"
         if len(some) > 1
         else ""
     )
+    surely = "A random split leaks"
+    if row["accuracy"] <= other["accuracy_high"]:
+        surely = f"A random split may leak, though {other['test_blocks']} blocks are too few to be sure"
+    apart = "blocks of neighbours" if told.simulated else told.blocks
     return (
-        f"A random split leaks: {row['model']} on {VARIANTS[str(row['variant'])].words} seems to reach {_percent(row)} "
-        f"and reaches {_percent(other)} when whole blocks of neighbours are kept apart{several}."
+        f"{surely}: {row['model']} on {VARIANTS[str(row['variant'])].words} seems to reach {_percent(row)} "
+        f"and reaches {_percent(other)} when whole {apart} are kept apart{several}."
     )
 
 
@@ -226,12 +315,22 @@ def _few(table: _Table) -> str:
     return " ".join(told)
 
 
-def _faithful(given: Any) -> str:
-    rows = faithfulness_rows(given)
-    if not rows:
+def _faithful(given: Mapping[str, Any] | None) -> str:
+    """Return how explanations compare with a random order, the only number that stands for itself."""
+    rows = [row for row in given["rows"] if "over_random" in row] if given else []
+    if not given or not rows:
         return ""
-    listed = "; ".join(
-        f"{row['method']}: {', '.join(f'{name} {value:.3f}' for name, value in row.items() if name != 'method')}"
-        for row in rows
+    better: list[str] = []
+    others: list[str] = []
+    for row in rows:
+        low, high = row["over_random_low"], row["over_random_high"]
+        some = better if low > 0 else others
+        some.append(f"{row['words']} ({row['over_random']:+.3f}, {low:+.3f} to {high:+.3f})")
+    parts = [f"{', '.join(better)} beat a random order" if better else ""]
+    parts.append(f"{', '.join(others)} did not" if others and better else "")
+    parts.append(f"none beat a random order: {', '.join(others)}" if not better else "")
+    where = "" if given["same_images"] else ", measured on other images of these runs"
+    return (
+        f"Of the explanations of {given['model']}{where}, by the area between insertion and deletion curves, "
+        f"{'; '.join(part for part in parts if part)}."
     )
-    return f"Faithfulness of the attention, as calowatch explain measured it: {listed}."

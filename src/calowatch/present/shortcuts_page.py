@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["battery_page", "faithfulness_rows", "share_words"]
+__all__ = ["battery_page", "share_words"]
 
 
 def share_words(value: float, low: float, high: float) -> str:
@@ -23,30 +23,6 @@ def share_words(value: float, low: float, high: float) -> str:
 
     interval = "" if low == high else f" ({text(low)} to {text(high)})"
     return f"{text(value)} %{interval}"
-
-
-def faithfulness_rows(given: Any) -> list[dict[str, Any]]:
-    """Return rows of a method's name and numbers out of what ``calowatch explain`` wrote; none where there are none.
-
-    Taken are a list of objects with ``method``, an object with such a list under ``faithfulness``, or an object there
-    that maps methods to objects of numbers.
-    """
-    if isinstance(given, Mapping) and "faithfulness" in given:
-        given = given["faithfulness"]
-    if isinstance(given, Mapping):
-        given = [{"method": name, **each} for name, each in given.items() if isinstance(each, Mapping)]
-    if not isinstance(given, list):
-        return []
-    rows = []
-    for each in given:
-        if isinstance(each, Mapping) and "method" in each:
-            numbers = {
-                str(name): float(value)
-                for name, value in each.items()
-                if isinstance(value, (int, float)) and not isinstance(value, bool)
-            }
-            rows.append({"method": str(each["method"]), **numbers})
-    return rows
 
 
 def _table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
@@ -129,14 +105,20 @@ def battery_page(
     made = document["provenance"]
     repeats = int(frame["repeats"].max())
     intervals = (
-        "Intervals are 95 %, bootstrapped over blocks of the test side."
+        "Intervals are 95 %, bootstrapped over blocks of the test side, their lower end at most that of as many blocks "
+        "without a mistake."
         if repeats == 1
         else f"Means of {repeats} dealings and trainings; in brackets the lowest and highest of them."
+    )
+    blocks = (
+        "(whole blocks of the simulation)"
+        if document.get("blocks_known")
+        else "consecutive images (how far neighbours are alike is not known)"
     )
     facts = [
         f"`{document['command']}`" if document.get("command") else "",
         f"Seed {made['seed']}, {document['images']} images of {' and '.join(document['runs'])}, blocks of "
-        f"{document['block']}, calowatch {made['calowatch']}"
+        f"{document['block']} {blocks}, calowatch {made['calowatch']}"
         + (f", commit {document['commit']}" if document.get("commit") else "")
         + f", {made['created'][:10]}. {intervals}",
     ]
@@ -156,11 +138,20 @@ def battery_page(
         ("blocks", "Accuracy against the number of training blocks of each run, blocks"),
     ):
         page += _spoilt_table(frame, name, word)
-    rows = faithfulness_rows(document.get("faithfulness"))
-    if rows:
-        names = list(dict.fromkeys(name for row in rows for name in row if name != "method"))
-        shown = [
-            [row["method"], *(f"{row[name]:.4f}" if name in row else "-" for name in names)] for row in rows
-        ]
-        page += f"\n## Faithfulness of attention\n\n{_table(shown, ['method', *names])}\n"
-    return page
+    return page + _faithfulness_table(document.get("faithfulness"))
+
+
+def _faithfulness_table(given: Mapping[str, Any] | None) -> str:
+    """Return the areas of each method, and how far it is from a random order."""
+    if not given:
+        return ""
+    rows = []
+    for row in given["rows"]:
+        over = "-"
+        if "over_random" in row:
+            over = f"{row['over_random']:.3f} ({row['over_random_low']:.3f} to {row['over_random_high']:.3f})"
+        rows.append(
+            [row["words"], *(f"{row[name]:.3f}" for name in ("deletion", "insertion", "score")), over]
+        )
+    head = ["method", "deletion", "insertion", "insertion - deletion", "more than random (95 %)"]
+    return f"\n## Faithfulness of explanations of {given['model']}\n\n{_table(rows, head)}\n"

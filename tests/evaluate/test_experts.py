@@ -1,6 +1,7 @@
 """The study of experts: its figures come from the network, its verdict from the figures."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -81,32 +82,66 @@ def test_networks_without_experts_are_refused(files, tmp_path):
         task(files, seeds=0)
 
 
-def words(course, drops=((0.0, 0.0),)):
+def words(course, drops=((0.0, 0.0),) * 5, auc=(1.0,) * 5, cosine=None):
     """Return the verdict on seeds whose similarity takes a course by epoch."""
-    numbers = {"auc": 1.0, "dead": 0.0, "token_entropy": 0.6, "mean_entropy": 0.69}
+    numbers = {"dead": 0.0, "token_entropy": 0.6, "mean_entropy": 0.69}
     numbers |= {"information_patch": 0.1, "information_class": 0.01, "load_0": 0.5, "load_1": 0.5}
     seeds = pd.DataFrame(
-        [{"seed": n, **numbers, "auc_drop_0": a, "auc_drop_1": b} for n, (a, b) in enumerate(drops)]
+        [
+            {"seed": n, "auc": auc[n], **numbers, "auc_drop_0": a, "auc_drop_1": b}
+            for n, (a, b) in enumerate(drops)
+        ]
     )
     rows = [
-        {"seed": seed, "epoch": epoch, "experts_cka": value, "experts_cosine": -value}
-        for seed in range(5)
-        for epoch, value in enumerate(course)
+        {"seed": seed, "epoch": epoch, "experts_cka": value, "experts_cosine": other}
+        for seed in range(len(drops))
+        for epoch, (value, other) in enumerate(zip(course, cosine or course, strict=True))
     ]
     return expert_words(seeds, pd.DataFrame(rows))
 
 
-def test_the_verdict_follows_the_course():
-    rising = words((0.2, 0.3, 0.5))
-    assert rising[0].endswith("experts become alike.")
-    assert rising[1].endswith("experts part.")
-    assert "0.200 before training, 0.300 after the first epoch, 0.500 after 2" in rising[0]
-    assert words((0.2, 0.3, 0.3))[0].endswith("is not borne out.")
-    assert words((0.5, 0.3, 0.3))[0].endswith("is not borne out.")
+@pytest.mark.parametrize(
+    ("cka", "cosine", "verdict"),
+    [
+        ((0.2, 0.3, 0.5), (0.0, 0.1, 0.3), "by both measures experts become alike; .* is borne out."),
+        ((0.2, 0.3, 0.1), (0.0, 0.1, 0.0), "by both measures experts part; .* is refuted."),
+        (
+            (0.5, 0.3, 0.3),
+            (0.0, 0.1, 0.1),
+            "by both measures they take no common course; .* is not borne out.",
+        ),
+        ((0.2, 0.3, 0.5), (0.0, 0.1, 0.1), "without coming to give the same answers; .* one measure of two"),
+        ((0.2, 0.3, 0.1), (0.0, 0.1, 0.1), "by CKA experts part, by cosine they take no .* by neither"),
+        ((0.2, 0.3, 0.5), (0.2, 0.3, 0.1), "become alike, by cosine experts part; .* no confirmation"),
+    ],
+)
+def test_both_measures_give_one_verdict(cka, cosine, verdict):
+    told = words(cka, cosine=cosine)
+    assert re.search(f"^Together: .*{verdict}", told[2])
+    assert (
+        f"{cka[0]:.3f} before training, {cka[1]:.3f} after the first epoch, {cka[2]:.3f} after 2" in told[0]
+    )
+
+
+def test_one_epoch_says_nothing_of_longer_training():
+    told = words((0.2, 0.3))
+    assert told[2].startswith("After one epoch nothing can be said")
+    assert "not borne out" not in " ".join(told)
+
+
+def test_networks_that_learned_nothing_say_nothing_of_experts():
+    (sentence,) = words((0.2, 0.3, 0.5), auc=(0.0, 0.5, 0.5, 0.5, 0.6))
+    assert "seeds 0 (0.0000), 1 (0.5000)" in sentence
+    assert "says nothing" in sentence
+    told = words((0.2, 0.3, 0.5), auc=(1.0, 0.5, 1.0, 1.0, 1.0))
+    assert told[0].endswith("the networks of seeds 1 (0.5000).")
+    assert "(means of 4 seeds)" in told[1]
+    assert "AUC 1.0000 (lowest 1.0000)" in told[-1]
 
 
 def test_experts_that_nobody_misses_are_told():
-    assert "no expert is needed" in words((0.1, 0.1))[-1]
+    assert "at its ceiling" in words((0.1, 0.1))[-1]
+    assert words((0.1, 0.1), auc=(0.95,) * 5)[-1].endswith("so no expert is needed.")
     assert "some experts matter" in words((0.1, 0.1), ((0.2, 0.0), (0.0, 0.1)))[-1]
 
 

@@ -243,13 +243,14 @@ def _deposits(
     hadron = (kind == CHARGED) | (kind == NEUTRAL)
     shower = energy.copy()
     if detector.fluctuate:
-        width = np.hypot(0.028 / np.sqrt(energy), 0.005)
-        shower = np.where(light, np.maximum(energy * (1 + width * rng.standard_normal(n)), 0), shower)
-        spread = np.hypot(1.15 / np.sqrt(energy), 0.055)
-        shower = np.where(hadron, energy * rng.gamma(spread**-2) * spread**2, shower)
+        width = np.hypot(0.028 / np.sqrt(energy[light]), 0.005)
+        shower[light] *= np.maximum(1 + width * rng.standard_normal(len(width)), 0)
+        spread = np.hypot(1.15 / np.sqrt(energy[hadron]), 0.055) ** 2
+        shower[hadron] *= rng.gamma(1 / spread) * spread
     early = (rng.random(n) < 0.65) & hadron  # 1.1 interaction lengths of ECAL
     visible = shower * (_response(energy) if detector.fluctuate else 1.0)
-    part = np.where(early, rng.beta(1.2, 1.4, n), 0.0)
+    part = np.zeros(n)
+    part[early] = rng.beta(1.2, 1.4, int(early.sum()))
     passing = np.where(
         kind == CHARGED, np.minimum(0.3, visible), 0.0
     )  # ionisation of one that does not interact

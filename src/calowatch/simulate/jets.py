@@ -17,7 +17,7 @@ from calowatch.simulate.chunks import Arrays, Chunk, ChunkPlan, chunks_of
 from calowatch.simulate.detector_jets import JetDetector, measure, see
 from calowatch.simulate.jets_events import COLUMNS, HardEvents, Particles, hard_events
 from calowatch.simulate.jets_finding import MATCH, Jets, matched, measured_jets, true_jets, turn
-from calowatch.simulate.jets_images import Images, picture
+from calowatch.simulate.jets_images import Images, picture, tower_coordinate
 from calowatch.simulate.pileup import PileupLibrary, open_library
 
 __all__ = ["CLASSES", "JetSettings", "jet_chunk", "jet_plan", "matching_chance"]
@@ -30,11 +30,13 @@ Flags = npt.NDArray[np.bool_]
 CLASSES = ("gluon", "quark")
 """Classes in order of their label ``y``: 0 is gluon, 1 is quark, as in the published files."""
 
-_REACH = 0.9  # in eta beyond the jets': partons further out would have to be pushed back by as much
+_VERSION = 2  # of the generator: raised when the same seed gives other jets
+_REACH = 0.7  # in eta beyond the jets': partons further out would have to be pushed back by as much
 _FALL = 0.31  # see `matching_chance`
 _KEEP_PHI = (
     1.6  # particles further away in azimuth are not looked at; one that turns by this much does not arrive
 )
+_KEEP_TOWERS = 20.0  # likewise in eta: an image ends 15.5 towers from the axis at most
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,14 @@ class JetSettings:
     eta: float = 1.37
     pt_hat: tuple[float, float] = (80.0, 170.0)
     chunk: int = 1000
-    batch: int = 100
+    batch: int = 50
     match: bool = True
     detector: JetDetector = field(default_factory=JetDetector)
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all that decides the jets, besides their number and the library."""
-        return {name: value for name, value in asdict(self).items() if name != "n"}
+        told = {name: value for name, value in asdict(self).items() if name != "n"}
+        return {"version": _VERSION, **told}
 
 
 @dataclass(frozen=True)
@@ -171,11 +174,12 @@ class _Maker:
         ):
             jets = true_jets(events, settings.eta + MATCH)
             jets = jets.taken(matched(jets, events))
-            if len(jets.pt):
-                yield self._observed(events, jets)
+            found = self._observed(events, jets) if len(jets.pt) else None
+            if found is not None:
+                yield found
 
-    def _observed(self, events: HardEvents, jets: Jets) -> dict[str, npt.NDArray[Any]]:
-        """Return what is measured of those jets that pass the selection."""
+    def _observed(self, events: HardEvents, jets: Jets) -> dict[str, npt.NDArray[Any]] | None:
+        """Return what is measured of those jets that pass the selection; None where none does."""
         rng, settings = self.rng, self.settings
         counts = self._crossings(len(jets.pt))
         hard = _around(_of_jets(events.particles, jets.event), jets)
@@ -192,6 +196,8 @@ class _Maker:
         if settings.match:
             good &= rng.random(len(good)) < matching_chance(self.kind, measured.pt, low)
         chosen = np.flatnonzero(good)
+        if not len(chosen):
+            return None
         number = np.full(len(good), -1)
         number[chosen] = np.arange(len(chosen))
         mine = seen.taken(good[seen.jet])
@@ -256,8 +262,11 @@ def _of_jets(particles: Particles, events: Ints) -> Particles:
 
 
 def _around(particles: Particles, jets: Jets) -> Particles:
-    """Return the particles in the azimuths round each jet."""
-    return particles.taken(np.abs(turn(particles.phi - jets.phi[particles.event()])) < _KEEP_PHI)
+    """Return the particles round each jet: all that can reach its image, vertices 0.5 m off included."""
+    of = particles.event()
+    towers = tower_coordinate(np.asarray(particles.eta, np.float64)) - tower_coordinate(jets.eta)[of]
+    near = np.abs(turn(particles.phi - jets.phi[of])) < _KEEP_PHI
+    return particles.taken(near & (np.abs(towers) < _KEEP_TOWERS))
 
 
 def _merged(one: Particles, other: Particles, z_one: Reals, z_other: Reals) -> tuple[Particles, Reals]:

@@ -11,8 +11,8 @@ from calowatch.core.errors import InputError
 from calowatch.core.training import ImageTraining
 from calowatch.evaluate.explain import ExplainRequest, _unfaithful, explain
 from calowatch.evaluate.explain_maps import METHODS
+from calowatch.evaluate.shortcuts_faith import read_explained
 from calowatch.present.explain import Field
-from calowatch.present.shortcuts_page import faithfulness_rows
 from calowatch.train.images import train_images
 from calowatch.train.request import TrainRequest
 
@@ -62,7 +62,12 @@ def test_the_verb_writes_maps_figures_and_numbers(moe, tmp_path, capsys):
     for name in pictures:
         with Image.open(out / name) as picture:
             assert np.ptp(np.asarray(picture.convert("L"))) > 100, name
-    assert [row["method"] for row in faithfulness_rows(told)] == ["gradient", "occlusion", "random", "size"]
+    assert [row["method"] for row in read_explained(out / "explain.json").rows] == [
+        "gradient",
+        "occlusion",
+        "random",
+        "size",
+    ]
     assert {each["true"] for each in told["samples"]} == {"run 355456", "run 357479"}
     assert told["provenance"]["verb"] == "explain"
     assert set(told["provenance"]["options"]["bundle"]) >= {"weights.safetensors"}

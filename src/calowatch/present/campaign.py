@@ -23,20 +23,21 @@ def _sections(result: Result) -> list[Section]:
             f"{base['said']}. Precision, recall and F1 at a threshold that {judgement['channel_rate']:g} of healthy "
             "validation channel-windows exceed. In brackets 95 % intervals from drawing windows.",
             [point_table(result, base)],
-            {name: panels[name] for name in ("roc", "roc-0.9") if name in panels},
+            {name: panels[name] for name in panels if name.startswith("roc")},
         )
     ]
     for axis, heading in AXES.items():
         if not on_axis(result, axis):
             continue
         drawn = {name: panels[name] for name in panels if name.startswith(f"{axis}-")}
-        note = "False-positive rate per channel-window at 99 % capture."
+        note = "False-positive rate per channel-window at 99 % capture, and its 95 % interval where it is not a point."
         sections.append(Section(heading, note, [axis_table(result, axis)], drawn))
         if axis == "unit":
             sections.append(
                 Section(
                     "Whole units",
-                    "False-positive rate per unit-window at 99 % capture: scores summed over a unit's channels.",
+                    "False-positive rate per unit-window at 99 % capture and its 95 % interval: scores summed over a "
+                    "unit's channels.",
                     [axis_table(result, axis, "unit")],
                 )
             )

@@ -21,6 +21,7 @@ __all__ = [
     "rate",
     "rows_of",
     "with_interval",
+    "with_range",
 ]
 
 Result = Mapping[str, Any]
@@ -45,6 +46,7 @@ AXES = {
     "also": "Off the axes",
 }
 NONE = "-"
+_PLAIN = 0.01  # rates above are read without a power of ten
 
 
 def number(value: float | None, least: float = 0.0) -> str:
@@ -71,6 +73,28 @@ def with_interval(triple: Sequence[float | None] | None, least: float = 0.0, for
         return number(value, least) if not form else NONE if value is None else format(value, form)
 
     return f"{told(triple[0])} ({told(triple[1])} to {told(triple[2])})"
+
+
+def with_range(triple: Sequence[float | None] | None, least: float = 0.0) -> str:
+    """Return a rate with its interval in the space of a narrow column: ends without the exponent where they share it.
+
+    Examples
+    --------
+    >>> with_range([1.2e-4, 0.9e-4, 1.6e-4]), with_range([0.0, 0.0, 3e-7], 1e-6), with_range(None)
+    ('1.2e-04 [0.9, 1.6]', '<1e-06', '-')
+    >>> with_range([0.31, 0.28, 0.35]), with_range([1.0, 1.0, 1.0]), with_range([2e-6, 0.0, 2.5e-5])
+    ('0.31 [0.28, 0.35]', '1', '2.0e-06 [0.0, 25.0]')
+    """
+    if not triple or triple[0] is None or not np.isfinite(triple[0]):
+        return NONE
+    value, low, high = (np.nan if each is None else float(each) for each in triple)
+    if value == 0 or not np.isfinite(low + high) or low == high:
+        return number(value, least)
+    if value >= _PLAIN:
+        return f"{value:.2g} [{low:.2g}, {high:.2g}]"
+    one = 10.0 ** np.floor(np.log10(value))
+    low, high = low / one, high / one
+    return f"{value:.1e} [{low:.1f}, {high:.1f}]"
 
 
 def figures_of(cell: Cell, model: str, evidence: str) -> Mapping[str, Any] | None:

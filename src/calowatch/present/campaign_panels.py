@@ -1,6 +1,7 @@
 """Figures of a campaign."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,17 +20,35 @@ from calowatch.present.panels import Panel, Series
 
 __all__ = ["panels_of"]
 
-# Okabe and Ito, the bound in black; networks share the rest, told apart by marks and dashes too.
+# Bounds black and networks in the colours of Okabe and Ito; baselines grey, dashed and marked, so that what is learned
+# stands out. Whatever repeats a colour differs by mark and dash.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7a4b00")
-_MARKS = ("o", "s", "^", "D", "v", "x")
-_DASHES = ("-", "--", ":")
+_MARKS = ("o", "s", "^", "D", "v", "P", "*", "<", ">", "h")
+_GREYS = ("#8a8a8a", "#4d4d4d", "#b0b0b0", "#6b6b6b")
+_BASELINE_MARKS = ("o", "s", "^", "v", "D")
 
 
-def _style(result: Result) -> dict[str, tuple[str, str, str]]:
-    """Return colour, mark and dash of each model."""
-    names = [who["name"] for who in result["contestants"] if who["name"] != TRUTH]
-    n, m = len(_COLOURS), len(_MARKS)
-    return {name: (_COLOURS[i % n], _MARKS[i % m], _DASHES[(i // n) % 3]) for i, name in enumerate(names)}
+@dataclass(frozen=True)
+class _Style:
+    colour: str
+    mark: str
+    dash: str
+    group: str
+
+
+def _style(result: Result) -> dict[str, _Style]:
+    """Return how each model is drawn, baselines before networks."""
+    known = [who for who in result["contestants"] if who["name"] != TRUTH]
+    learned = [who["name"] for who in known if who["kind"] == "network"]
+    plain = [who["name"] for who in known if who["kind"] != "network"]
+    found = {
+        name: _Style(_GREYS[i % len(_GREYS)], _BASELINE_MARKS[i % len(_BASELINE_MARKS)], "--", "baselines")
+        for i, name in enumerate(plain)
+    }
+    for i, name in enumerate(learned):
+        dash = ("-", ":")[(i // len(_COLOURS)) % 2]
+        found[name] = _Style(_COLOURS[i % len(_COLOURS)], _MARKS[i % len(_MARKS)], dash, "networks")
+    return found
 
 
 def _bounds(cells: Sequence[tuple[str, Cell]]) -> list[Series]:
@@ -37,8 +56,8 @@ def _bounds(cells: Sequence[tuple[str, Cell]]) -> list[Series]:
     known = [_shown(cell, TRUTH, "known") for _, cell in cells]
     mixture = [_shown(cell, TRUTH, "mixture") for _, cell in cells]
     return [
-        Series(x, known, "bound: all known", "#000000", "both", ":", "x"),
-        Series(x, mixture, "true p, mixture", "#000000", "both", "--", "x"),
+        Series(x, known, "all known", "#000000", "both", ":", "x", group="bounds"),
+        Series(x, mixture, "true p, mixture", "#000000", "both", "-", "x", group="bounds"),
     ]
 
 
@@ -64,10 +83,13 @@ def panels_of(result: Result) -> dict[str, Panel]:
             ("evidence", "calibrated mixture on the same weights"),
         ):
             found[f"{axis}-{kind}"] = _axis_panel(result, axis, kind, words)
-    found["roc"] = _roc_panel(result, result["cells"][0])
+    points = {"roc": result["cells"][0]}
     for cell in result["cells"]:
         if cell["factor"] == 0.9 and cell["conditions"] == result["campaign"]["base"]["conditions"]:
-            found["roc-0.9"] = _roc_panel(result, cell)
+            points["roc-0.9"] = cell
+    for name, cell in points.items():
+        found[f"{name}-source"] = _roc_panel(result, cell, "source")
+        found[f"{name}-evidence"] = _roc_panel(result, cell, "calibrated")
     found["false-alarms"] = _alarm_panel(result)
     return found
 
@@ -76,11 +98,11 @@ def _axis_panel(result: Result, axis: str, kind: str, words: str) -> Panel:
     cells = on_axis(result, axis)
     x = np.arange(len(cells), dtype=np.float64)
     series = _bounds(cells)
-    for name, (colour, mark, dash) in _style(result).items():
+    for name, style in _style(result).items():
         evidence = "source" if kind == "source" else "calibrated"
         y = [_shown(cell, name, evidence) for _, cell in cells]
         if np.isfinite(y).any():
-            series.append(Series(x, y, name, colour, "both", dash, mark))
+            series.append(Series(x, y, name, style.colour, "both", style.dash, style.mark, group=style.group))
     return Panel(
         f"{AXES[axis]}: {words}",
         AXES[axis].lower(),
@@ -93,27 +115,24 @@ def _axis_panel(result: Result, axis: str, kind: str, words: str) -> Panel:
     )
 
 
-def _roc_panel(result: Result, cell: Cell) -> Panel:
+def _roc_panel(result: Result, cell: Cell, evidence: str) -> Panel:
+    black = _Style("#000000", "x", ":", "bounds")
+    rows = [(TRUTH, "known", black), *((name, evidence, style) for name, style in _style(result).items())]
     series = []
-    for model, evidence, colour, dash, mark in _roc_rows(result):
-        told = figures_of(cell, model, evidence)
+    for model, by, style in rows:
+        told = figures_of(cell, model, by)
         if told is None:
             continue
         curve = np.array(told["channel"]["curve"])
-        least = 0.5 / told["channel"]["n_healthy"]
-        label = f"{model}, {SAID[evidence]}"
-        series.append(Series(np.maximum(curve[:, 0], least), curve[:, 1], label, colour, "both", dash, mark))
-    title = f"ROC: factor {cell['factor']:g}, {cell['duration']} LS, {cell['ring']} rings, {cell['said']}"
-    return Panel(
-        title, "false-positive rate per channel-window", "share of faults captured", series, x_log=True
-    )
-
-
-def _roc_rows(result: Result) -> Iterator[tuple[str, str, str, str, str]]:
-    yield TRUTH, "known", "#000000", ":", "x"
-    for name, (colour, mark, _) in _style(result).items():
-        yield name, "calibrated", colour, "-", mark
-        yield name, "source", colour, "--", mark
+        shown = np.maximum(curve[:, 0], 0.5 / told["channel"]["n_healthy"])
+        label = SAID[by] if model == TRUTH else model
+        series.append(
+            Series(shown, curve[:, 1], label, style.colour, "both", style.dash, style.mark, group=style.group)
+        )
+    place = f"factor {cell['factor']:g}, {cell['duration']} LS, {cell['ring']} rings, {cell['said']}"
+    title = f"ROC, {SAID[evidence]}: {place}"
+    x, y = "false-positive rate per channel-window", "share of faults captured"
+    return Panel(title, x, y, series, x_log=True)
 
 
 def _alarm_panel(result: Result) -> Panel:
@@ -146,4 +165,5 @@ def _alarm_panel(result: Result) -> Panel:
         y_log=True,
         x_ends=(-0.5, len(names) - 0.5),
         ticks=names,
+        beside=True,
     )

@@ -15,6 +15,7 @@ from calowatch.present.campaign_numbers import (
     rate,
     rows_of,
     with_interval,
+    with_range,
 )
 from calowatch.present.panels_page import Table
 
@@ -27,9 +28,11 @@ def axis_table(result: Result, axis: str, level: str = "channel") -> Table:
     rows = []
     for model, evidence in rows_of(result):
         row = [f"{model}, {SAID[evidence]}"]
-        row += [
-            number(rate(c, model, evidence, level), least_of(c, model, evidence, level)) for _, c in cells
-        ]
+        for _, cell in cells:
+            told = (figures_of(cell, model, evidence) or {}).get(level)
+            row.append(
+                with_range(told["fpr"]["0.99"] if told else None, least_of(cell, model, evidence, level))
+            )
         rows.append(row)
     return Table(["model, evidence", *(_column(label, cell) for label, cell in cells)], rows)
 

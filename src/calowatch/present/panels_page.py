@@ -97,6 +97,7 @@ def write_page(folder: Path, name: str, page: Page, *, png: bool = True) -> list
     context = {
         "page": page,
         "figures": {each: _figure(panel) for each, panel in panels.items()},
+        "wide": {each for each, panel in panels.items() if isinstance(panel, Panel) and panel.crowded},
         "provenance": json.dumps(page.provenance, indent=1, default=str, ensure_ascii=False),
     }
     path = folder / f"{name}.html"

@@ -170,7 +170,7 @@ def test_three_classes_and_class_weights():
     p = classify_data(trained.bundle, data)
     assert p.shape == (150, 3)
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
-    with pytest.raises(InputError, match="set loss.kind to cross_entropy"):
+    with pytest.raises(InputError, match=r"set loss\.kind to cross_entropy"):
         train_classifier(recipe(loss={"kind": "binary"}), data)
 
 

@@ -132,8 +132,8 @@ def classification_figures(judged: Judged, *, draws: int = _DRAWS, seed: int = 0
     Intervals are bootstrapped over blocks (`calowatch.metrics.intervals.bootstrap_blocks`). Where nothing went wrong
     there is nothing to draw: shares of 0 or 1 then get the exact bound of as many trials as there are blocks, which
     bounds the other shares too (`calowatch.metrics.intervals.never_surer`), and rankings no interval. The calibration
-    error has none: drawn anew it only grows. ``rejection_50`` is one over the share of class 0 that passes where half of
-    class 1 is kept.
+    error has none: drawn anew it only grows. ``rejection_50`` is one over the share of class 0 that passes where half
+    of class 1 is kept.
 
     Parameters
     ----------

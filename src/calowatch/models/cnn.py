@@ -147,8 +147,8 @@ class ConvAutoencoder(Network):
         ):
             features = block(self.unpool(features, indices, output_size=list(shape)))
         # One channel in, one out: a product. As a convolution it would take a fifth of the training.
-        values = self.last.weight.reshape(1) * features + self.last.bias
-        values = values.reshape(batch, time, *self.shape)
+        weight, bias = self.last.parameters()
+        values = (weight.reshape(1) * features + bias).reshape(batch, time, *self.shape)
         return Output(values, narrow.mean, narrow.log_variance)
 
 

@@ -30,7 +30,10 @@ def _sections(result: Result) -> list[Section]:
         if not on_axis(result, axis):
             continue
         drawn = {name: panels[name] for name in panels if name.startswith(f"{axis}-")}
-        note = "False-positive rate per channel-window at 99 % capture, and its 95 % interval where it is not a point."
+        note = (
+            "False-positive rate per channel-window at 99 % capture, and its 95 % interval where it is not a point: "
+            "1.2e-04 [0.9, 1.6] is from 0.9e-04 to 1.6e-04."
+        )
         sections.append(Section(heading, note, [axis_table(result, axis)], drawn))
         if axis == "unit":
             sections.append(

@@ -112,6 +112,7 @@ def _axis_panel(result: Result, axis: str, kind: str, words: str) -> Panel:
         y_ends=(5e-8, 1.5),
         x_ends=(-0.4, len(cells) - 0.6),
         ticks=[label.replace(" runs, later", ",\nlater") for label, _ in cells],
+        beside=True,
     )
 
 
@@ -132,7 +133,7 @@ def _roc_panel(result: Result, cell: Cell, evidence: str) -> Panel:
     place = f"factor {cell['factor']:g}, {cell['duration']} LS, {cell['ring']} rings, {cell['said']}"
     title = f"ROC, {SAID[evidence]}: {place}"
     x, y = "false-positive rate per channel-window", "share of faults captured"
-    return Panel(title, x, y, series, x_log=True)
+    return Panel(title, x, y, series, x_log=True, beside=True)
 
 
 def _alarm_panel(result: Result) -> Panel:

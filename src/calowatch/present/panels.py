@@ -25,7 +25,7 @@ Numbers = npt.NDArray[Any] | Sequence[float]
 Form = Literal["line", "points", "both", "steps"]
 
 _MANY = 9  # names in a legend, beyond which it stands beside the axes
-_LONG = 100  # letters of names along an axis, beyond which they slant
+_LONG = 100  # letters of names along an axis, all as long as the longest, beyond which they slant
 _DASHES = {"-": "solid", "--": "dash", ":": "dot"}
 _SYMBOLS = {
     "o": "circle",
@@ -173,7 +173,7 @@ def write_panel(path: Path, panel: Panel) -> Path:
         axes.set_yscale("log" if panel.y_log else "linear")
         if panel.ticks:
             axes.set_xticks(range(len(panel.ticks)), list(panel.ticks))
-            if sum(map(len, panel.ticks)) > _LONG:
+            if len(panel.ticks) * max(map(len, panel.ticks)) > _LONG:
                 axes.tick_params("x", rotation=30)
                 for name in axes.get_xticklabels():
                     name.set_horizontalalignment("right")

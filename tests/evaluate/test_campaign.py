@@ -12,6 +12,7 @@ from calowatch.evaluate.campaign import run as running
 from calowatch.evaluate.campaign.alarms import count_alarms, threshold_of_a_day
 from calowatch.evaluate.campaign.cells import cells_of, kept_windows, place
 from calowatch.evaluate.campaign.data import CampaignData, Pool
+from calowatch.evaluate.campaign.folder import check_folder, claim_folder
 from calowatch.evaluate.campaign.models import contestants
 from calowatch.evaluate.campaign.recipe import load_campaign
 from calowatch.evaluate.campaign.run import CampaignOptions
@@ -230,6 +231,44 @@ def test_a_folder_of_something_else_is_left_alone(campaign, tmp_path):
     (tmp_path / "mine.txt").write_text("dear")
     with pytest.raises(ConflictError):
         running.run_campaign(campaign, CampaignOptions(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 5}, {"faults": {"least": 9}}, {"judgement": {"channel_rate": 0.2}}]
+)
+def test_work_of_other_settings_is_refused(campaign, change, tmp_path):
+    claim_folder(campaign, tmp_path)
+    check_folder(campaign, tmp_path)
+    given = campaign.model_dump()
+    inner = {
+        key: {**given[key], **value} if isinstance(value, dict) else value for key, value in change.items()
+    }
+    with pytest.raises(ConflictError, match=r"other settings.*delete .*work"):
+        running.run_campaign(type(campaign).model_validate({**given, **inner}), CampaignOptions(tmp_path))
+
+
+def test_work_that_does_not_tell_its_settings_is_refused(campaign, tmp_path):
+    (tmp_path / "campaign.json").write_text("{}")
+    check_folder(campaign, tmp_path)  # a finished campaign whose work was deleted
+    (tmp_path / "work" / "runs").mkdir(parents=True)
+    with pytest.raises(ConflictError, match="does not tell its settings"):
+        check_folder(campaign, tmp_path)
+
+
+def test_a_killed_rerun_leaves_the_result_and_can_go_on(campaign, monkeypatch, tmp_path):
+    (tmp_path / "campaign.json").write_text('{"finished": true}')
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(running, "_executor", _here)
+    monkeypatch.setattr(running, "draw_run", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            running.run_campaign(campaign, CampaignOptions(tmp_path))
+        assert (tmp_path / "campaign.json").read_text() == '{"finished": true}'
+    (tmp_path / "campaign.json").unlink()  # as after a first call that was killed
+    check_folder(campaign, tmp_path)
 
 
 @pytest.mark.parametrize(

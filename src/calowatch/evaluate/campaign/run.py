@@ -10,10 +10,10 @@ from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 
-from calowatch.core.files import check_replaceable, write_json
 from calowatch.core.progress import SILENT, Progress
 from calowatch.evaluate.campaign.cells import cells_of
 from calowatch.evaluate.campaign.data import CampaignData, RunFile, draw_run, pools_of
+from calowatch.evaluate.campaign.folder import check_folder, claim_folder
 from calowatch.evaluate.campaign.judging import cell_path, judge_cell
 from calowatch.evaluate.campaign.models import TRUTH, Contestant, contestants, fit_baselines
 from calowatch.evaluate.campaign.recipe import Campaign
@@ -27,9 +27,7 @@ from calowatch.evaluate.campaign.scoring import (
     shrink,
 )
 
-__all__ = ["MARKER", "CampaignOptions", "run_campaign"]
-
-MARKER = "campaign.json"
+__all__ = ["CampaignOptions", "run_campaign"]
 
 
 @dataclass(frozen=True)
@@ -110,18 +108,17 @@ def run_campaign(campaign: Campaign, options: CampaignOptions) -> tuple[Contesta
     Raises
     ------
     ConflictError
-        When ``out`` holds something else.
+        When ``out`` holds something else, or work of a campaign with other settings.
     FormatError
         When a bundle is none.
     InputError
         When a bundle does not fit the campaign.
     """
     out = Path(options.out)
-    check_replaceable(out, MARKER)
+    check_folder(campaign, out)
     given = contestants(options.bundles)
-    out.mkdir(parents=True, exist_ok=True)
+    claim_folder(campaign, out)
     text = campaign.model_dump_json()
-    write_json(out / MARKER, {"campaign": campaign.model_dump(mode="json")})
     bench = Bench(campaign, out)
     data = CampaignData(campaign, bench.data_folder)
     workers = options.workers or len(os.sched_getaffinity(0))

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from calowatch.core.files import atomic_file, staged_files, write_json
+from calowatch.evaluate.campaign.folder import MARKER
 from calowatch.evaluate.campaign.models import TRUTH, Contestant
 from calowatch.evaluate.campaign.pictures import write_pictures
 from calowatch.evaluate.campaign.recipe import Campaign
-from calowatch.evaluate.campaign.run import MARKER, CampaignOptions, run_campaign
+from calowatch.evaluate.campaign.run import CampaignOptions, run_campaign
 from calowatch.evaluate.campaign.scoring import Bench, Workbench
 from calowatch.evaluate.campaign.table import Result, collect, long_table
 from calowatch.present.campaign import campaign_page, markdown

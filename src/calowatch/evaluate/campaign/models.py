@@ -21,6 +21,8 @@ from calowatch.core.files import file_hash, write_json
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.evaluate.campaign.data import CampaignData
+from calowatch.evaluate.campaign.leaks import check_unseen
+from calowatch.evaluate.campaign.recipe import Campaign
 from calowatch.models.baselines import Ewma, Template, run_windows
 from calowatch.models.pca import Pca
 from calowatch.models.reference import Reference
@@ -85,7 +87,7 @@ class Predicted:
     seconds: float
 
 
-def contestants(bundles: Sequence[Path]) -> tuple[Contestant, ...]:
+def contestants(bundles: Sequence[Path], campaign: Campaign) -> tuple[Contestant, ...]:
     """Return bundles as contestants; those of the same model are told apart by their folders.
 
     Raises
@@ -93,7 +95,7 @@ def contestants(bundles: Sequence[Path]) -> tuple[Contestant, ...]:
     FormatError
         When a folder is no bundle.
     InputError
-        When one is given twice.
+        When one is given twice, or has seen runs that the campaign judges on.
     """
     found = list[Contestant]()
     for folder in bundles:
@@ -101,6 +103,7 @@ def contestants(bundles: Sequence[Path]) -> tuple[Contestant, ...]:
         name = str(manifest.get("name") or Path(folder).resolve().name)
         if any(name == other.name for other in found):
             raise InputError(folder, "bundles of different names", f"two called {name}", "rename a folder")
+        check_unseen(Path(folder), manifest, campaign)
         found.append(_contestant(name, Path(folder), manifest))
     return tuple(found)
 

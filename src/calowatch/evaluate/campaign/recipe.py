@@ -74,6 +74,12 @@ class Conditions(Strict):
             raise ValueError("either later = true, or pileup and first_run")
         return self
 
+    @property
+    def numbers(self) -> range:
+        """Run numbers; none where the training runs are gone on with."""
+        first = self.first_run or 0
+        return range(first, first + len(self.pileup))
+
 
 class Base(Strict):
     """The fault from which one axis varies at a time."""

@@ -112,11 +112,11 @@ def run_campaign(campaign: Campaign, options: CampaignOptions) -> tuple[Contesta
     FormatError
         When a bundle is none.
     InputError
-        When a bundle does not fit the campaign.
+        When a bundle does not fit the campaign, or has seen the runs it judges on.
     """
     out = Path(options.out)
     check_folder(campaign, out)
-    given = contestants(options.bundles)
+    given = contestants(options.bundles, campaign)
     claim_folder(campaign, out)
     text = campaign.model_dump_json()
     bench = Bench(campaign, out)

@@ -17,7 +17,7 @@ def deployed(result: Result) -> str | None:
     for who in result["contestants"]:
         if who.get("model") == _DEPLOYED:
             return str(who["name"])
-    return next(iter(networks(result)), None)
+    return None
 
 
 def _against(cell: Cell, model: str, other: str) -> int | None:

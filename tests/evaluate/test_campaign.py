@@ -22,6 +22,7 @@ from calowatch.evaluate.campaign.training import write_training_store
 from calowatch.evaluate.campaign.write import evaluate_campaign
 from calowatch.io.store import open_run
 from calowatch.models.baselines import Template
+from calowatch.present.campaign_words import deployed
 
 
 class Here:
@@ -305,11 +306,28 @@ def test_a_killed_rerun_leaves_the_result_and_can_go_on(campaign, monkeypatch, t
         ({"healthy": "othr"}, "did you mean other"),
         ({"base": {"ring": "midle"}}, "did you mean middle"),
         ({"axes": {"unit": ("tower",)}}, "unit"),
+        ({"rings": {"middle": (0.7, 0.3)}}, "the first must be the lower"),
+        ({"rings": {"middle": (float("nan"), 0.3)}}, "the first must be the lower"),
+        (
+            {"validation": {"said": "validation", "pileup": (48.0,), "first_run": 390002}},
+            "run 390002 is in training and in validation",
+        ),
+        (
+            {"conditions": {"other": {"said": "other", "pileup": (48.0,), "first_run": 391001}}},
+            "run 391001 is in validation and in conditions.other",
+        ),
     ],
 )
 def test_a_campaign_that_cannot_be_is_refused(change, word):
     with pytest.raises(ValueError, match=word):
         _small(**change)
+
+
+def test_without_the_deployed_network_none_stands_for_it():
+    other = {"name": "ours", "kind": "network", "model": "binomial-response"}
+    theirs = {"name": "theirs", "kind": "network", "model": "cnn-vae-lstm+rin+dc"}
+    assert deployed({"contestants": [other]}) is None
+    assert deployed({"contestants": [other, theirs]}) == "theirs"
 
 
 def test_unknown_campaigns_are_named():

@@ -176,6 +176,25 @@ class Campaign(Strict):
                 raise ValueError(f"no rings {name!r}; {nearest(name, self.rings)}")
         return self
 
+    @model_validator(mode="after")
+    def _rings_hold_something(self) -> Self:
+        for name, (low, high) in self.rings.items():
+            if not low < high:
+                raise ValueError(f"rings {name!r} go from {low:g} to {high:g}; the first must be the lower")
+        return self
+
+    @model_validator(mode="after")
+    def _runs_apart(self) -> Self:
+        kinds = {"training": self.training, "validation": self.validation}
+        kinds |= {f"conditions.{name}": given for name, given in self.conditions.items()}
+        owner = dict[int, str]()
+        for name, given in kinds.items():
+            for run in given.numbers:
+                if run in owner:
+                    raise ValueError(f"run {run} is in {owner[run]} and in {name}; change a first_run")
+                owner[run] = name
+        return self
+
     @property
     def later_ls(self) -> int:
         """Lumisections that the training runs have beyond what is trained on."""

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from calowatch.cli.options import Side
+
 __all__ = ["run"]
 
 
@@ -29,14 +31,7 @@ def run(
             "--with", metavar="BUNDLE", help="Judge the mean with this classifier of the same classes."
         ),
     ] = None,
-    side: Annotated[
-        str | None,
-        typer.Option(
-            "--side",
-            help="Side of the training's split: test, validation or train. Default: test, or validation where the "
-            "split has no test side.",
-        ),
-    ] = None,
+    side: Side = None,
     mode: Annotated[
         str,
         typer.Option("--mode", help="How the network is computed: auto, float32, bfloat16, onnx or int8."),

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from calowatch.cli.options import Side
+
 __all__ = ["explain"]
 
 
@@ -25,14 +27,7 @@ def explain(
             "--samples", metavar="N|NAMES", help="How many images, or which: FILE:POSITION, joined by commas."
         ),
     ] = "24",
-    side: Annotated[
-        str | None,
-        typer.Option(
-            "--side",
-            help="Side of the training's split: test, validation or train. Default: test, or validation where the "
-            "split has no test side.",
-        ),
-    ] = None,
+    side: Side = None,
     method: Annotated[
         list[str] | None,
         typer.Option(

@@ -13,7 +13,13 @@ from calowatch.core.progress import SilentProgress
 from calowatch.core.training import ImageDataRecipe, ImageSplit, ImageStep
 from calowatch.data.image_preparation import fit_preparation, load_preparation
 from calowatch.data.image_sets import open_images, open_others
-from calowatch.data.image_splits import blocks_of, deal_images, independent_blocks, prove_apart
+from calowatch.data.image_splits import (
+    blocks_of,
+    deal_images,
+    independent_blocks,
+    prove_apart,
+    settled_split,
+)
 from calowatch.data.images import ArrayImages, JoinedImages, image_hashes, in_memory, labelled, pick_channels
 from calowatch.io.image_blocks import told_blocks
 from calowatch.io.images import write_images
@@ -331,3 +337,19 @@ def test_logarithms_of_negative_numbers_are_refused():
     data = labelled(-np.ones((4, 2, 2)), [0, 0, 1, 1], ["a", "b"])
     with pytest.raises(InputError, match="signed_log"):
         prepared(data, {"step": "log1p"})
+
+
+def test_split_by_chunks_is_by_blocks_where_files_tell_them_and_stratified_where_none_does():
+    data = toy(120)
+    split = ImageSplit(by="chunks", length=7, guard=2)
+    data.table["block"] = -1
+    assert settled_split(data, split).by == "stratified"
+    stratified = deal_images(data, ImageSplit(by="stratified"), 3)
+    assert (deal_images(data, split, 3).test == stratified.test).all()
+    data.table["block"] = data.table["position"] // 10
+    assert settled_split(data, split) == ImageSplit(by="blocks", length=0)
+    proof = prove_apart(data, deal_images(data, split, 3), split)
+    assert (proof.shared_blocks, proof.left_out) == (0, 0) and len(proof.blocks) == 3
+    data.table.loc[5, "block"] = -1
+    with pytest.raises(InputError, match="1 of 120 images without"):
+        deal_images(data, split, 3)

@@ -1,7 +1,7 @@
 """``calowatch demo-images``: electrons against photons and quarks against gluons from end to end, small."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -121,9 +121,7 @@ def _trained(
     sources, out = places
     recipe = load_training(recipe_path(name))
     assert isinstance(recipe, ImageTraining)
-    # Chunks share no pile-up with each other: whole ones are dealt.
-    by: Any = "blocks" if recipe.data.kind == "jets" else "stratified"
-    split = ImageSplit(by=by, train=0.6, validation=0.15, test=0.25, length=0)
+    split = ImageSplit(by="chunks", train=0.6, validation=0.15, test=0.25)
     recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": split})})
     request = TrainRequest(
         out / "models" / name, tuple(sources), seed=seed, epochs=epochs or None, progress=progress

@@ -119,10 +119,11 @@ class ImageSplit(Strict):
     ``random`` and ``stratified`` (equal shares of every class) deal single images; ``blocks`` deals ``length``
     neighbours of a file together and leaves ``guard`` out at each border. ``files`` deals whole source files.
     Sets that are cut into blocks by their maker (a chunk of generation) use ``blocks`` with length 0; of simulated runs
-    the length may be a multiple of their blocks.
+    the length may be a multiple of their blocks. ``chunks`` deals the blocks that the files tell where all of them do
+    (generated events of a chunk may share pile-up), and is ``stratified`` where none does (published files).
     """
 
-    by: Literal["random", "stratified", "blocks", "files"] = "stratified"
+    by: Literal["random", "stratified", "blocks", "files", "chunks"] = "stratified"
     train: Share = 0.6
     validation: Share = 0.2
     test: Share = 0.2

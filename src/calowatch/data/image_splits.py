@@ -21,6 +21,7 @@ __all__ = [
     "files_of",
     "independent_blocks",
     "prove_apart",
+    "settled_split",
 ]
 
 Ints = npt.NDArray[np.int64]
@@ -140,6 +141,28 @@ def _check_uncut(source: Ints, told: Ints, own: Ints, length: int) -> None:
         )
 
 
+def settled_split(data: ImageData, split: ImageSplit) -> ImageSplit:
+    """Return what a split by chunks is for these images: by the blocks that files tell, or stratified; others as is.
+
+    Raises
+    ------
+    InputError
+        Where some files tell their blocks and others do not.
+    """
+    if split.by != "chunks":
+        return split
+    told = data.table["block"].to_numpy(np.int64) >= 0
+    if told.any() and not told.all():
+        raise InputError(
+            "split by chunks",
+            "files that all tell the chunk of each image, or none",
+            f"{int((~told).sum())} of {len(told)} images without",
+            'learn from one kind of files, or write by = "stratified"',
+        )
+    by = "blocks" if told.any() else "stratified"
+    return split.model_copy(update={"by": by, "length": 0, "guard": 0})
+
+
 def independent_blocks(data: ImageData, split: ImageSplit) -> Ints:
     """Return which images must be drawn together for honest intervals, numbered over all files.
 
@@ -170,7 +193,7 @@ def deal_images(data: ImageData, split: ImageSplit, seed: int) -> ImageSides:
     InputError
         When there are fewer images, blocks or files of a class than sides with a share.
     """
-    rng = np.random.default_rng(seed)
+    rng, split = np.random.default_rng(seed), settled_split(data, split)
     if split.by in ("random", "stratified"):
         strata = data.labels if split.by == "stratified" else np.zeros(len(data), np.int64)
         side = _deal(np.arange(len(data)), strata, split, rng)
@@ -237,7 +260,7 @@ def prove_apart(
     contents
         Also look for images of equal content on two sides, which reads all of them.
     """
-    rows = {side: getattr(sides, side) for side in SIDES}
+    split, rows = settled_split(data, split), {side: getattr(sides, side) for side in SIDES}
     images = {
         side: {name: int((data.labels[mine] == label).sum()) for label, name in enumerate(data.classes)}
         for side, mine in rows.items()

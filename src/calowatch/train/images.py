@@ -23,7 +23,14 @@ from calowatch.core.files import check_replaceable, file_hash
 from calowatch.core.provenance import provenance
 from calowatch.core.training import ImageTraining
 from calowatch.data.image_sets import image_files, open_images
-from calowatch.data.image_splits import ImageSides, SplitProof, deal_images, independent_blocks, prove_apart
+from calowatch.data.image_splits import (
+    ImageSides,
+    SplitProof,
+    deal_images,
+    independent_blocks,
+    prove_apart,
+    settled_split,
+)
 from calowatch.data.images import ImageData
 from calowatch.metrics.classification import Figure, Judged, as_json, classification_figures
 from calowatch.models.classifier import Classifier
@@ -105,6 +112,7 @@ def train_images(recipe: ImageTraining, request: TrainRequest) -> TrainedImages:
     progress = request.progress
     files = image_files(request.data or recipe.data.files, recipe.data.kind)
     data = open_images(files, recipe.data, progress)
+    recipe = _settled(recipe, data)
     sides = deal_images(data, recipe.data.split, recipe.seed)
     size = 4 * len(data) * int(np.prod(data.images.shape[1:]))
     proof = prove_apart(data, sides, recipe.data.split, contents=size <= _COMPARED_BYTES)
@@ -132,6 +140,12 @@ def train_images(recipe: ImageTraining, request: TrainRequest) -> TrainedImages:
         save_classifier(request.out, bundle, besides)
         drop_checkpoints(training_folder(request.out))
     return found
+
+
+def _settled(recipe: ImageTraining, data: ImageData) -> ImageTraining:
+    """Return the recipe with the split that it comes to for these images, which is what a bundle tells."""
+    split = settled_split(data, recipe.data.split)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"split": split})})
 
 
 def _place(recipe: ImageTraining, request: TrainRequest, sources: list[dict[str, Any]]) -> ImageRun:

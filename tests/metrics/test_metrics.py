@@ -167,3 +167,12 @@ def test_calibration_error_is_small_when_calibrated_and_large_when_not():
     assert expected_calibration_error(truth, p) < 0.015
     assert expected_calibration_error(truth, p / 2) == pytest.approx(0.25, abs=0.015)
     assert expected_calibration_error([True, False], [1.0, 0.0]) == 0.0
+
+
+def test_drawn_samples_are_those_of_the_drawn_blocks():
+    blocks = np.array([3, 1, 3, 7, 1, 1])
+    seen = []
+    bootstrap_blocks(lambda rows: float(seen.append(rows.tolist()) or 0), blocks, draws=6, seed=2)
+    rng = np.random.default_rng(2)
+    held = [[1, 4, 5], [0, 2], [3]]
+    assert seen == [sum((held[block] for block in rng.integers(3, size=3)), []) for _ in range(6)]

@@ -127,18 +127,19 @@ def bootstrap_blocks(
     _check_level(level)
     _, place = np.unique(np.asarray(blocks), return_inverse=True)
     order = np.argsort(place, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(place))[:-1])
-    if len(members) < 2:
-        raise InputError("blocks", "at least two", str(len(members)), "divide the samples into more blocks")
-    rng = np.random.default_rng(seed)
-    found = np.array(
-        [
-            statistic(
-                np.concatenate([members[block] for block in rng.integers(len(members), size=len(members))])
-            )
-            for _ in range(draws)
-        ]
-    )
+    sizes = np.bincount(place)
+    if len(sizes) < 2:
+        raise InputError("blocks", "at least two", str(len(sizes)), "divide the samples into more blocks")
+    rng, begins = np.random.default_rng(seed), np.cumsum(sizes) - sizes
+
+    def rows() -> Ints:
+        """Return the samples of blocks drawn, block after block, without a loop over blocks."""
+        drawn = rng.integers(len(sizes), size=len(sizes))
+        length = sizes[drawn]
+        shift = np.repeat(begins[drawn] - (np.cumsum(length) - length), length)
+        return order[shift + np.arange(len(shift))]
+
+    found = np.array([statistic(rows()) for _ in range(draws)])
     found = found[~np.isnan(found)]
     if not found.size:
         raise InputError("statistic", "a number in some draw", "NaN in all", "use larger blocks")

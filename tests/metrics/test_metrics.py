@@ -175,4 +175,5 @@ def test_drawn_samples_are_those_of_the_drawn_blocks():
     bootstrap_blocks(lambda rows: float(seen.append(rows.tolist()) or 0), blocks, draws=6, seed=2)
     rng = np.random.default_rng(2)
     held = [[1, 4, 5], [0, 2], [3]]
-    assert seen == [sum((held[block] for block in rng.integers(3, size=3)), []) for _ in range(6)]
+    for rows in seen:
+        assert rows == [row for block in rng.integers(3, size=3) for row in held[block]]

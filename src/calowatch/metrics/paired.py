@@ -53,8 +53,8 @@ def paired_auc(
     """Return ROC-AUC of several classifiers of the same samples, and of the same samples drawn anew.
 
     Classifiers that see the same images err on the same ones: their difference is surer than each figure, and two
-    intervals that overlap say little. So blocks are drawn once for all (Efron and Tibshirani 1993, An Introduction to the
-    Bootstrap, section 8.3). Of more than two classes the mean of every class against the rest is taken.
+    intervals that overlap say little. So blocks are drawn once for all (Efron and Tibshirani 1993, An Introduction to
+    the Bootstrap, section 8.3). Of more than two classes the mean of every class against the rest is taken.
 
     Parameters
     ----------

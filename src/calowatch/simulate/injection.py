@@ -42,7 +42,7 @@ class UnitList:
     members
         Columns of the channels of each unit.
     guards
-        What a unit keeps others of its window away from: numbers of its readout boxes, and of its ring for a channel.
+        What a unit keeps others of its window away from: numbers of its readout boxes, and of its rings where asked.
     """
 
     unit_type: str
@@ -81,7 +81,7 @@ class UnitList:
         return np.array([bool(lost[inside].mean() > 0.5) for inside in self.members], dtype=bool)
 
 
-def units_of(unit_type: str, table: pd.DataFrame) -> UnitList:
+def units_of(unit_type: str, table: pd.DataFrame, *, alone_in_rings: bool = False) -> UnitList:
     """Return every unit of a kind.
 
     Parameters
@@ -90,6 +90,8 @@ def units_of(unit_type: str, table: pd.DataFrame) -> UnitList:
         ``channel``, ``fibre``, ``card``, ``rm``, ``rbx`` or ``uhtr``.
     table
         The channels, in the order of the columns of the counts.
+    alone_in_rings
+        Whether units keep others away from all their rings; else channels alone do.
     """
     names = unit_names(table)
     boxes_ = np.asarray(pd.factorize(names["rbx"])[0], np.int64)
@@ -107,14 +109,16 @@ def units_of(unit_type: str, table: pd.DataFrame) -> UnitList:
     guards = []
     for _, inside in found:
         guard = {int(box) for box in boxes_[inside]}
-        if unit_type == "channel":
-            guard |= {offset + int(rings[inside[0]])}
+        if alone_in_rings or unit_type == "channel":
+            guard |= {offset + int(ring) for ring in rings[inside]}
         guards.append(frozenset(guard))
     return UnitList(unit_type, tuple(n for n, _ in found), tuple(m for _, m in found), tuple(guards))
 
 
 def boxes(table: pd.DataFrame, n: int, rng: np.random.Generator) -> UnitList:
     """Return random boxes as the source system injects them: 1-14 ieta by 1-5 iphi by 1-7 depths, anywhere.
+
+    In a window they share no readout box and no ring.
 
     Parameters
     ----------
@@ -126,7 +130,9 @@ def boxes(table: pd.DataFrame, n: int, rng: np.random.Generator) -> UnitList:
         Source of random numbers.
     """
     ieta, iphi, depth = (table[name].to_numpy(np.int64) for name in ("ieta", "iphi", "depth"))
-    rbx = np.asarray(pd.factorize(unit_names(table)["rbx"])[0], np.int64)
+    named = unit_names(table)
+    rbx, ring = (np.asarray(pd.factorize(named[name])[0], np.int64) for name in ("rbx", "ring"))
+    ring += int(rbx.max(initial=0)) + 1
     row = np.where(ieta < 0, ieta + 32, ieta + 31)  # the canonical grid has no gap at ieta 0
     members, guards = list[Ints](), list[frozenset[int]]()
     while len(members) < n:
@@ -137,7 +143,7 @@ def boxes(table: pd.DataFrame, n: int, rng: np.random.Generator) -> UnitList:
         columns = np.flatnonzero(inside)
         if len(columns):
             members.append(columns)
-            guards.append(frozenset(int(box) for box in rbx[columns]))
+            guards.append(frozenset(int(number) for number in (*rbx[columns], *ring[columns])))
     names = tuple(f"box-{number:04d}" for number in range(n))
     return UnitList("box", names, tuple(members), tuple(guards))
 

@@ -142,6 +142,16 @@ class Placement:
         """Windows that a model has to look at."""
         return sum(stretch.n_windows for stretch in self.stretches)
 
+    def judged_window(self, fault: Placed) -> int:
+        """Return the window of its stretch by which a fault is ranked: the first of those it fills most.
+
+        A healthy sample is one window too, so that long faults have no more chances than it.
+        """
+        window = self.pool.window
+        number = np.arange(fault.first // window, fault.last // window + 1)
+        filled = np.minimum(fault.last, (number + 1) * window - 1) - np.maximum(fault.first, number * window)
+        return int(number[filled.argmax()])
+
     def injected(
         self, data: CampaignData, number: int
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -192,7 +202,7 @@ def campaign_boxes(data: CampaignData) -> UnitList:
 def _candidates(cell: Cell, data: CampaignData) -> UnitList:
     if cell.unit == "box":
         return campaign_boxes(data)
-    units = units_of(cell.unit, data.table)
+    units = units_of(cell.unit, data.table, alone_in_rings=True)
     if cell.ring is None:
         return units
     low, high = data.campaign.rings[cell.ring]

@@ -1,8 +1,8 @@
 """One cell for one contestant: its faults scored window by window, then the figures of the cell."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from calowatch.evaluate.campaign.scoring import (
     limits,
     save_arrays,
 )
-from calowatch.evaluate.campaign.units import Flagged, unit_scores
+from calowatch.evaluate.campaign.units import Values, unit_scores
 from calowatch.metrics.blocks import CAPTURES, Ranking, block_counts, rank
 from calowatch.simulate.injection import Placed
 
@@ -44,7 +44,8 @@ NEVER = -1e30
 class _Tally:
     """What one evidence says of the faults of a cell; lists of one entry per fault unless told otherwise."""
 
-    score: list[Singles] = field(default_factory=list)  # one per channel of each fault
+    score: list[Singles] = field(default_factory=list)  # one per channel of each fault, of its judged window
+    best: list[float] = field(default_factory=list)  # of all its windows and channels
     unit_score: list[float] = field(default_factory=list)
     delay: list[float] = field(default_factory=list)
     named: list[bool] = field(default_factory=list)
@@ -96,7 +97,7 @@ def judge_cell(work: Workbench, who: Contestant, cell: Cell) -> None:
     for name, tally in tallies.items():
         figures[name] = _figures(work, (placed, name, block, fixed), tally, healthy)
         arrays[f"score_{name}"] = np.concatenate(tally.score)
-        arrays[f"best_{name}"] = np.array([values.max() for values in tally.score], np.float32)
+        arrays[f"best_{name}"] = np.array(tally.best, np.float32)
         arrays[f"unit_{name}"] = np.array(tally.unit_score, np.float32)
     save_arrays(path.with_suffix(".npz"), arrays)
     write_json(path, {**head, "evidences": figures})
@@ -164,33 +165,46 @@ def _count(work: Workbench, given: tuple[Placement, _Stretches, _View], tally: _
     placed, part, view = given
     window, size = placed.pool.window, view.n_windows
     for i, number in enumerate(part.numbers):
-        rows = slice(i * size, (i + 1) * size)
+        rows, faults = slice(i * size, (i + 1) * size), placed.faults[number]
         flags = view.channel[rows] > view.limit
+        hit = [placed.units.members[fault.unit] for fault in faults]
         healthy = np.ones(flags.shape[1], dtype=bool)
-        some = np.asarray(flags.any(axis=0))
-        any_flags = Flagged.of(work.hardware, some) if view.hardware is None else None
-        for fault in placed.faults[number]:
-            columns = placed.units.members[fault.unit]
-            healthy[columns] = False
-            active = slice(i * size + fault.first // window, i * size + fault.last // window + 1)
+        healthy[np.concatenate(hit)] = False
+        name = _namer(work, placed, (view, rows, flags), hit)
+        for fault, columns in zip(faults, hit, strict=True):
+            first = fault.first // window
+            active = slice(rows.start + first, rows.start + fault.last // window + 1)
             own = view.channel[active][:, columns]
-            tally.score.append(own.max(axis=0).astype(np.float32))
             whole = own[:, 0] if view.units is None else view.units[active, fault.unit]
+            judged = placed.judged_window(fault) - first
             found = np.asarray(whole > view.unit_limit)
-            tally.unit_score.append(float(whole.max()))
+            tally.score.append(own[judged].astype(np.float32))
+            tally.best.append(float(own.max()))
+            tally.unit_score.append(float(whole[judged]))
             tally.delay.append(_delay(fault, found, window))
-            if not found.any():
-                tally.named.append(False)
-            elif any_flags is not None:
-                tally.named.append(work.hardware.named_by_flags(any_flags, columns))
-            else:
-                tally.named.append(_named(work, view, active.start + int(whole.argmax()), columns))
+            tally.named.append(bool(found.any()) and name(first + int(whole.argmax()), columns))
         tally.untouched.append((int(flags[:, healthy].sum()), int(healthy.sum()) * size))
 
 
-def _named(work: Workbench, view: _View, row: int, columns: Ints) -> bool:
-    assert view.hardware is not None
-    return work.hardware.named_by_ratio(view.channel[row], view.hardware[row], columns)
+def _namer(
+    work: Workbench,
+    placed: Placement,
+    given: tuple[_View, slice, npt.NDArray[np.bool_]],
+    hit: Sequence[Ints],
+) -> Callable[[int, Ints], bool]:
+    """Return what tells whether a fault is named rightly, by the window of a stretch and the fault's channels."""
+    if placed.cell.unit == "box":
+        return lambda *_: False  # a box has no name
+    view, rows, flags = given
+    hardware, crowd = work.hardware, work.hardware.crowd(hit)
+
+    @cache
+    def values(window: int) -> Values:
+        if view.hardware is None:
+            return hardware.values_of_flags(np.asarray(flags.any(axis=0)), work.campaign.judgement.channel_rate)
+        return hardware.values_of_mixtures(view.channel[rows][window], view.hardware[rows][window])
+
+    return lambda window, columns: hardware.named(values(window), columns, crowd)
 
 
 def _delay(fault: Placed, found: npt.NDArray[np.bool_], window: int) -> float:
@@ -277,8 +291,7 @@ def _figures(
     placed, name, block, fixed = given
     sizes = [len(values) for values in tally.score]
     scores = np.concatenate(tally.score)
-    each = placed.stretches[0].n_windows * len(work.data.table)
-    prevalence = len(scores) / (len(placed.stretches) * each)
+    prevalence = len(scores) / (len(placed.stretches) * len(work.data.table))
     draws = work.campaign.judgement.draws
     counts = block_counts((scores, np.repeat(block, sizes)), healthy.channel[name])
     found = {"channel": _told(rank(counts, prevalence=prevalence, draws=draws))}
@@ -306,8 +319,8 @@ def _told(ranking: Ranking) -> dict[str, Any]:
 def _decision(work: Workbench, given: tuple[Placement, str, Limits], tally: _Tally) -> dict[str, Any]:
     """Return what the threshold that was fixed beforehand gives, each figure as (value, lower, upper).
 
-    Precision counts flagged channels of the injected windows that belong to no fault; delay is over all faults, so
-    that its median is unknown (null) where fewer than half are found.
+    Precision counts flagged channels that belong to no fault, per window of a stretch: a fault is judged by one window
+    too. Delay is over all faults, so that its median is unknown (null) where fewer than half are found.
     """
     placed, name, fixed = given
     n_faults = [len(faults) for faults in placed.faults]
@@ -317,8 +330,9 @@ def _decision(work: Workbench, given: tuple[Placement, str, Limits], tally: _Tal
     delay = np.array(tally.delay)
     columns = [hit, size - hit, np.isfinite(delay), tally.named, np.ones(len(hit))]
     per = [np.bincount(owner, weights=np.asarray(c, np.float64), minlength=len(n_faults)) for c in columns]
-    wrong = np.array([flagged for flagged, _ in tally.untouched], np.float64)
-    healthy = np.array([everything for _, everything in tally.untouched], np.float64)
+    each = placed.stretches[0].n_windows
+    wrong = np.array([flagged for flagged, _ in tally.untouched], np.float64) / each
+    healthy = np.array([everything for _, everything in tally.untouched], np.float64) / each
     table = np.stack([*per, wrong, healthy])
     n, draws = len(n_faults), work.campaign.judgement.draws
     weights = np.random.default_rng(0).multinomial(n, np.full(n, 1.0 / n), size=draws).astype(np.float64)

@@ -1,13 +1,14 @@
-"""The units of a campaign at once: sums over all of them, and which of them a fault could be taken for."""
+"""The units of a campaign at once: sums over all of them, and which of them a fault is taken for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.special import xlogy
 
 from calowatch.evaluate.campaign.cells import campaign_boxes
 from calowatch.evaluate.campaign.data import CampaignData
@@ -27,7 +28,10 @@ HARDWARE = ("fibre", "card", "rm", "rbx", "uhtr")
 
 def unit_lists(data: CampaignData) -> dict[str, UnitList]:
     """Return the units of every kind that is judged as a whole."""
-    return {**{name: units_of(name, data.table) for name in HARDWARE}, "box": campaign_boxes(data)}
+    return {
+        **{name: units_of(name, data.table, alone_in_rings=True) for name in HARDWARE},
+        "box": campaign_boxes(data),
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,14 +75,6 @@ class Hardware:
     def _parents(self) -> sparse.csr_array:
         return sparse.csr_array(self.incidence.T)
 
-    @cached_property
-    def _box(self) -> Ints:
-        """Readout box of each channel: every named unit lies within one."""
-        box = np.full(self.n_channels, -1, dtype=np.int64)
-        for number, inside in enumerate(self.lists["rbx"].members):
-            box[inside] = number
-        return box
-
     def touching(self, columns: Ints) -> Ints:
         """Return the units that hold any of some channels."""
         key = columns.tobytes()
@@ -92,65 +88,82 @@ class Hardware:
         """Return whether a unit is exactly these channels; a card with a single fibre is that fibre."""
         return self._members[unit] == columns.tobytes()
 
-    def named_by_ratio(self, channel: AnyFloats, units: AnyFloats, columns: Ints) -> bool:
-        """Return whether the unit whose mixture is largest, after the price of its kind, is the one that failed.
+    def values_of_mixtures(self, channel: AnyFloats, units: AnyFloats) -> "Values":
+        """Return what speaks for each unit and channel, by mixtures.
 
         Parameters
         ----------
-        channel
-            Mixture of each channel, (channel,).
-        units
-            Mixture of each unit, (unit,).
-        columns
-            The channels that failed.
+        channel, units
+            Mixtures, (channel,) and (unit,).
         """
-        near = self.touching(columns)
-        single = channel[columns] - np.log(self.n_channels)
-        value = units[near] - self.price[near]
-        best = int(value.argmax()) if len(near) else -1
-        if best < 0 or single.max() >= value[best]:
-            return len(columns) == 1
-        return self.is_it(int(near[best]), columns)
+        return Values(np.asarray(channel - np.log(self.n_channels)), np.asarray(units - self.price))
 
-    def named_by_flags(self, flagged: "Flagged", columns: Ints) -> bool:
-        """Return whether the unit that overlaps most with the flagged channels is the one that failed.
+    def values_of_flags(self, flagged: Mask, rate: float) -> "Values":
+        """Return what speaks for each unit and channel, by flags alone: ln of the likelihood ratio of a higher rate.
 
-        Overlap is intersection over union; flagged channels of other readout boxes do not count.
+        The scan statistic of Kulldorff, Communications in Statistics 26 (1997) 1481, for Bernoulli trials whose rate
+        outside is known.
 
         Parameters
         ----------
         flagged
-            What is flagged.
+            Flags, (channel,).
+        rate
+            Of flags in healthy data.
+        """
+        inside = np.asarray(self.incidence @ flagged.astype(np.float64))
+        share = inside / self.sizes
+        ratio = xlogy(inside, share / rate) + xlogy(self.sizes - inside, (1.0 - share) / (1.0 - rate))
+        ratio = np.where(share > rate, ratio, 0.0)
+        single = np.where(flagged, -np.log(rate), 0.0) - np.log(self.n_channels)
+        return Values(single, ratio - self.price)
+
+    def crowd(self, faults: Sequence[Ints]) -> "Crowd":
+        """Return how many of the faults of a window, given by their channels, touch each unit and each channel."""
+        units = np.bincount(np.concatenate([self.touching(c) for c in faults]), minlength=len(self.sizes))
+        return Crowd(np.bincount(np.concatenate(faults), minlength=self.n_channels), units)
+
+    def named(self, values: "Values", columns: Ints, crowd: "Crowd") -> bool:
+        """Return whether, of all units and channels, the one with most for it is the one that failed.
+
+        What touches another fault of the same window is left out: that fault is an example of its own.
+
+        Parameters
+        ----------
+        values
+            What speaks for each.
         columns
             The channels that failed.
+        crowd
+            Of the window.
         """
-        near = self.touching(columns)
-        around = float(flagged.in_box[np.unique(self._box[columns])].sum())
-        if not around:
-            return False
-        shared = flagged.in_unit[near]
-        overlap = shared / (self.sizes[near] + around - shared)
-        best = int(overlap.argmax())
-        if flagged.flags[columns].any() and 1.0 / around >= overlap[best]:
-            return len(columns) == 1
-        return self.is_it(int(near[best]), columns)
+        units, channel = crowd.units.copy(), crowd.channel.copy()
+        units[self.touching(columns)] -= 1
+        channel[columns] -= 1
+        whole, alone = (
+            np.where(other > 0, -np.inf, value)
+            for other, value in ((units, values.units), (channel, values.channel))
+        )
+        unit, single = int(whole.argmax()), int(alone.argmax())
+        if alone[single] >= whole[unit]:
+            return len(columns) == 1 and single == int(columns[0])
+        return self.is_it(unit, columns)
 
 
 @dataclass(frozen=True, eq=False)
-class Flagged:
-    """Flags of channels, and how many of them every unit and every readout box holds."""
+class Crowd:
+    """How many faults of a window touch each channel and each unit."""
 
-    flags: Mask
-    in_unit: Floats
-    in_box: Floats
+    channel: Ints
+    units: Ints
 
-    @classmethod
-    def of(cls, hardware: Hardware, flags: Mask) -> Self:
-        """Return the sums of flags (channel,)."""
-        in_unit = np.asarray(hardware.incidence @ flags.astype(np.float64))
-        size = len(hardware.lists["rbx"])
-        in_box = np.bincount(hardware._box[flags & (hardware._box >= 0)], minlength=size)
-        return cls(flags, in_unit, in_box.astype(np.float64))
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """What speaks for each channel and each unit of one window, the price of a choice among many taken off."""
+
+    channel: Floats
+    units: Floats
 
 
 def unit_scores(scores: Scores, hardware: Hardware) -> dict[str, AnyFloats]:

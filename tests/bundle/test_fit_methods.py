@@ -49,7 +49,8 @@ def test_fitted_by_any_method_a_bundle_serves_to_monitor(method, store, tmp_path
 def test_a_single_run_keeps_its_last_fifth_back(store, tmp_path):
     manifest = run_json("fit", f"{store}::362758", "--method", "ewma", "--out", tmp_path / "b")
     assert manifest["runs"][0] | {"n_ls_used": 48, "n_ls": 48} == manifest["runs"][0]
-    assert manifest["calibrated_on"] == [{"run": 362758, "n_ls": 12, "n_ls_used": 12}]
+    kept = {"run": 362758, "n_ls": 12, "n_ls_used": 12, "first_ls": 49, "last_ls": 60}
+    assert manifest["calibrated_on"] == [kept]
 
 
 def test_a_method_that_does_not_exist_names_the_nearest(store, tmp_path):

@@ -228,34 +228,6 @@ def test_a_bundle_of_other_channels_is_refused(done, campaign, monkeypatch, tmp_
         running.run_campaign(campaign, CampaignOptions(done[0], (tmp_path / "few",)))
 
 
-def _manifest(folder, train, validation="", **more):
-    """Write the manifest of a bundle, the part that tells what it has seen."""
-    given = {"name": "net", "kind": "network", "runs": [{"run": run, "n_ls": 9} for run in train], **more}
-    if validation:
-        split = {"by": "run", "train": ["1-380000"], "validation": [validation]}
-        given["dataset"] = {"recipe": {"split": split}}
-        given["provenance"] = {"sources": [{"run": run} for run in (*train, 391001, 392001)]}
-    folder.mkdir(exist_ok=True)
-    (folder / "manifest.json").write_text(json.dumps(given))
-    return folder
-
-
-def test_a_bundle_that_saw_what_is_judged_on_is_refused(campaign, tmp_path):
-    with pytest.raises(InputError, match=r"trained on 391001\..*simulate campaign tiny.*campaign-rates"):
-        contestants([_manifest(tmp_path / "a", (390001, 391001))], campaign)
-    with pytest.raises(InputError, match="trained on 392001"):
-        contestants([_manifest(tmp_path / "a", (392001,))], campaign)
-    with pytest.raises(InputError, match="validated on 392001"):
-        contestants([_manifest(tmp_path / "a", (370001,), "392000-")], campaign)
-    with pytest.raises(InputError, match="validated on 392001"):
-        contestants([_manifest(tmp_path / "a", (390001,), calibrated_on=[{"run": 392001}])], campaign)
-
-
-def test_a_bundle_of_the_campaigns_own_recipe_takes_part(campaign, tmp_path):
-    (who,) = contestants([_manifest(tmp_path / "a", (390001,), "391001-391004")], campaign)
-    assert who.name == "net"
-
-
 def test_a_folder_of_something_else_is_left_alone(campaign, tmp_path):
     (tmp_path / "mine.txt").write_text("dear")
     with pytest.raises(ConflictError):

@@ -71,6 +71,8 @@ def test_from_data_to_a_bundle(recipe_file, prepared, tmp_path, quick):
     assert (manifest["model"], manifest["loss"], manifest["window"]) == ("binomial-response", "binomial", 5)
     assert manifest["training"]["best_value"] == found.history["val_loss"].min()
     assert [run["n_ls"] for run in manifest["runs"]] == [30, 30]
+    for side, (first, last) in {"runs": (1, 30), "validated_on": (31, 40)}.items():
+        assert [(run["first_ls"], run["last_ls"]) for run in manifest[side]] == [(first, last)] * 2
     assert manifest["provenance"]["seed"] == 4
     text = (out / "manifest.json").read_text() + (out / "card.md").read_text()
     assert str(tmp_path) not in text and str(data) not in text

@@ -44,7 +44,8 @@ def campaign(
     """Judge models on injected faults: cells of one varying axis each, on runs no model has seen, beside the bounds.
 
     Writes campaign.json, .csv, .md, report.html, figures/*.png and faults/*.png into DIR. The campaign's own
-    baselines always take part. Called again with more bundles, it scores only those.
+    baselines always take part. Called again with more bundles, it scores only those. Every bundle is read whole before
+    any work starts.
 
     Examples
     --------
@@ -54,12 +55,14 @@ def campaign(
     calowatch evaluate campaign published -b lstm -b ours --out campaign --markdown campaign-results.md
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
     from calowatch.cli.terminal import print_json, terminal_progress
+    from calowatch.evaluate.campaign.bundles import find_bundles
     from calowatch.evaluate.campaign.recipe import load_campaign
     from calowatch.evaluate.campaign.run import CampaignOptions
     from calowatch.evaluate.campaign.write import evaluate_campaign, write_markdown
 
-    chosen = _bundles(bundles or [])
-    options = CampaignOptions(out, chosen, workers, terminal_progress())
+    progress = terminal_progress()
+    chosen = find_bundles(bundles or [], progress)
+    options = CampaignOptions(out, chosen, workers, progress)
     named = " ".join(f"-b {path.name}" for path in chosen)
     command = " ".join(f"calowatch evaluate campaign {Path(name).name} {named} --out {out.name}".split())
     outcome = evaluate_campaign(load_campaign(name), options, command)
@@ -69,15 +72,6 @@ def campaign(
         print_json(outcome.result)
     else:
         _show(outcome, out)
-
-
-def _bundles(given: list[Path]) -> tuple[Path, ...]:
-    """Return bundles, those in folders of bundles one by one."""
-    found = list[Path]()
-    for path in given:
-        inside = sorted(each.parent for each in path.glob("*/manifest.json")) if path.is_dir() else []
-        found += [path] if (path / "manifest.json").is_file() or not inside else inside
-    return tuple(found)
 
 
 def _show(outcome: "CampaignOutcome", out: Path) -> None:

@@ -126,7 +126,13 @@ def _manifest(runs: Sequence[xr.Dataset], method: str, seed: int) -> dict[str, A
 
 def _used(runs: Sequence[xr.Dataset]) -> list[dict[str, int]]:
     return [
-        {"run": int(run.attrs["run"]), "n_ls": run.sizes["ls"], "n_ls_used": int(usable_ls(run).sum())}
+        {
+            "run": int(run.attrs["run"]),
+            "n_ls": run.sizes["ls"],
+            "n_ls_used": int(usable_ls(run).sum()),
+            "first_ls": int(run["ls"].min()),
+            "last_ls": int(run["ls"].max()),
+        }
         for run in runs
     ]
 

@@ -246,6 +246,7 @@ def _extra(recipe: OccupancyTraining, data: TrainingData) -> dict[str, Any]:
     manifest = data.data.manifest
     return {
         "runs": data.runs,
+        "validated_on": data.validation_runs,
         "recipe": recipe.model_dump(mode="json", exclude={"dataset"}),
         "dataset": data.identity,
         "provenance": provenance(

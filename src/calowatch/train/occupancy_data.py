@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from calowatch.core.errors import InputError
-from calowatch.core.recipe import DataRecipe, PerEvent, load_recipe, recipe_path
+from calowatch.core.recipe import DataRecipe, PerEvent, load_recipe, recipe_path, shipped_recipes
 from calowatch.core.training import OccupancyTraining
 from calowatch.data.dataset import DataSet, open_dataset
 from calowatch.data.torch_datasets import OccupancyDataset, make_loader
@@ -94,9 +94,20 @@ class TrainingData:
     @property
     def runs(self) -> list[dict[str, Any]]:
         """Runs of the training side with their lumisections."""
-        index = self.data.index[self.data.index["side"] == "train"]
-        counts = index.groupby("run").size()
-        return [{"run": int(str(run)), "n_ls": int(n)} for run, n in counts.items()]
+        return self._runs("train")
+
+    @property
+    def validation_runs(self) -> list[dict[str, Any]]:
+        """Runs of the validation side with their lumisections."""
+        return self._runs("validation")
+
+    def _runs(self, side: str) -> list[dict[str, Any]]:
+        index = self.data.index[self.data.index["side"] == side]
+        found = index.groupby("run")["ls"].agg(["size", "min", "max"])
+        return [
+            {"run": int(str(run)), "n_ls": int(n), "first_ls": int(first), "last_ls": int(last)}
+            for run, n, first, last in found.itertuples()
+        ]
 
     @cached_property
     def geometry(self) -> Geometry:
@@ -177,6 +188,8 @@ def check_fits(data: DataSet, recipe: OccupancyTraining) -> None:
     if recipe.prepare is not None:
         wanted = load_recipe(recipe_path(recipe.prepare), DataRecipe).preparation.steps
         fix = f"calowatch prepare {recipe.prepare} --store STORE --out DATA"
+        if same := _of_campaigns(recipe.prepare):
+            fix += f", or for a campaign {' or '.join(same)} in place of it"
     elif find_model(recipe.network.name).predicts == "logit":
         wanted, fix = (PerEvent(),), 'prepare the data with steps = ["per_event"]'
     if length != recipe.window or given != wanted:
@@ -186,6 +199,18 @@ def check_fits(data: DataSet, recipe: OccupancyTraining) -> None:
             f"{_windows(length)}, prepared by {_told(given)}",
             fix,
         )
+
+
+def _of_campaigns(prepare: str) -> list[str]:
+    """Return the shipped recipes of a campaign's runs that give a network the same as another recipe."""
+    mine = load_recipe(recipe_path(prepare), DataRecipe)
+    found = []
+    for name, path in shipped_recipes().items():
+        if name.startswith("campaign") and name != prepare:
+            other = load_recipe(path, DataRecipe)
+            same = (other.window.length, other.preparation) == (mine.window.length, mine.preparation)
+            found += [name] if same and set(other.select.subdets) <= set(mine.select.subdets) else []
+    return found
 
 
 def _windows(length: int) -> str:

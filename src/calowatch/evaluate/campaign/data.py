@@ -19,7 +19,7 @@ from calowatch.evaluate.campaign.recipe import Campaign, Conditions
 from calowatch.simulate.occupancy import OccupancySettings, draw_truth, occupancy
 from calowatch.simulate.truth import Truth
 
-__all__ = ["CampaignData", "Pool", "RunFile", "Stretch", "draw_run", "pools_of"]
+__all__ = ["CampaignData", "Pool", "RunFile", "Stretch", "channels_of", "draw_run", "pools_of"]
 
 Floats = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.uint16]
@@ -120,6 +120,12 @@ def pools_of(campaign: Campaign) -> dict[str, Pool]:
     return found
 
 
+def channels_of(campaign: Campaign) -> pd.DataFrame:
+    """Return the channels that a campaign judges, in the order of all arrays."""
+    whole = channel_table(campaign.era)
+    return whole[whole["subdet"].isin(campaign.subdets)].reset_index(drop=True)
+
+
 @lru_cache(maxsize=8)
 def _truth(settings: OccupancySettings) -> Truth:
     return draw_truth(settings)
@@ -145,8 +151,7 @@ class CampaignData:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The channels, in the order of all arrays."""
-        whole = channel_table(self.campaign.era)
-        return whole[whole["subdet"].isin(self.campaign.subdets)].reset_index(drop=True)
+        return channels_of(self.campaign)
 
     @property
     def files(self) -> list[RunFile]:

@@ -20,7 +20,8 @@ from calowatch.core.errors import InputError
 from calowatch.core.files import file_hash, write_json
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
-from calowatch.evaluate.campaign.data import CampaignData
+from calowatch.evaluate.campaign.bundles import TRUTH, check_bundle, check_name, columns_of
+from calowatch.evaluate.campaign.data import CampaignData, channels_of
 from calowatch.evaluate.campaign.leaks import check_unseen
 from calowatch.evaluate.campaign.recipe import Campaign
 from calowatch.models.baselines import Ewma, Template, run_windows
@@ -31,9 +32,6 @@ from calowatch.simulate.occupancy import occupancy
 __all__ = ["TRUTH", "Contestant", "Predicted", "contestants", "fit_baselines", "predict", "training_runs"]
 
 Floats = npt.NDArray[np.floating[Any]]
-
-TRUTH = "true p"
-"""The name of the bound: the same statistics, and the likelihood ratio that knows all, at the simulator's own p."""
 
 
 @dataclass(frozen=True)
@@ -87,24 +85,34 @@ class Predicted:
     seconds: float
 
 
-def contestants(bundles: Sequence[Path], campaign: Campaign) -> tuple[Contestant, ...]:
+def contestants(
+    bundles: Sequence[Path], campaign: Campaign, progress: Progress = SILENT
+) -> tuple[Contestant, ...]:
     """Return bundles as contestants; those of the same model are told apart by their folders.
+
+    Every bundle is read whole, so that a damaged one is told now and not after hours of work.
 
     Raises
     ------
     FormatError
-        When a folder is no bundle.
+        When a folder is no bundle, or a file of it is missing or damaged.
     InputError
-        When one is given twice, or has seen runs that the campaign judges on.
+        When one is given twice, is called like a baseline, does not fit the campaign, or has seen what it judges on.
     """
     found = list[Contestant]()
-    for folder in bundles:
+    for folder in map(Path, bundles):
         manifest = read_manifest(folder)
-        name = str(manifest.get("name") or Path(folder).resolve().name)
+        name = str(manifest.get("name") or folder.resolve().name)
         if any(name == other.name for other in found):
             raise InputError(folder, "bundles of different names", f"two called {name}", "rename a folder")
-        check_unseen(Path(folder), manifest, campaign)
-        found.append(_contestant(name, Path(folder), manifest))
+        check_name(folder, name)
+        if warning := check_unseen(folder, manifest, campaign):
+            progress.note(warning)
+        found.append(_contestant(name, folder, manifest))
+    table = channels_of(campaign)["channel"].to_numpy(np.int64)
+    for who in progress.track(found, "opening bundles", len(found)) if found else ():
+        assert who.folder is not None
+        check_bundle(who.folder, who.manifest, campaign, table)
     return tuple(found)
 
 
@@ -180,16 +188,7 @@ def _add_sigma(folder: Path, model: BaselineWindows) -> None:
 def _placed(folder: Path, data: CampaignData) -> tuple[WindowModel, npt.NDArray[np.int64]]:
     """Return a model, and the campaign's column of each of its channels."""
     model = load_window_model(folder)
-    column = {int(number): i for i, number in enumerate(data.table["channel"])}
-    found = np.array([column.get(int(number), -1) for number in model.channel], dtype=np.int64)
-    if (found < 0).any() or len(found) != len(column):
-        raise InputError(
-            model.name,
-            f"the {len(column)} channels of {', '.join(data.campaign.subdets)} that the campaign judges",
-            f"{len(found)} channels, {int((found < 0).sum())} of them others",
-            f"train it on layout {data.campaign.layout}",
-        )
-    return model, found
+    return model, columns_of(model, folder, data.campaign, data.table["channel"].to_numpy(np.int64))
 
 
 def predict(

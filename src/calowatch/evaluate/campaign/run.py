@@ -110,13 +110,13 @@ def run_campaign(campaign: Campaign, options: CampaignOptions) -> tuple[Contesta
     ConflictError
         When ``out`` holds something else, or work of a campaign with other settings.
     FormatError
-        When a bundle is none.
+        When a bundle is none, or a file of it is missing or damaged; nothing has been written then.
     InputError
-        When a bundle does not fit the campaign, or has seen the runs it judges on.
+        When a bundle does not fit the campaign, is called like a baseline, or has seen the runs it judges on.
     """
     out = Path(options.out)
     check_folder(campaign, out)
-    given = contestants(options.bundles, campaign)
+    given = contestants(options.bundles, campaign, options.progress)
     claim_folder(campaign, out)
     text = campaign.model_dump_json()
     bench = Bench(campaign, out)

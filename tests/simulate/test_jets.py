@@ -99,6 +99,10 @@ def test_classes_are_matched_by_dropping_hard_quark_jets():
     assert matching_chance("gluon", pt, 90.0).tolist() == [1, 1, 1]
     chance = matching_chance("quark", pt, 90.0)
     assert chance[0] == 1
+    # Jets below the selection, of no pT at all too, are kept; above it the chance is that of the fit to the last digit.
+    assert matching_chance("quark", np.array([0.0, 1e-30, 89.9]), 90.0).tolist() == [1, 1, 1]
+    above = np.linspace(90.0, 900.0, 5000)
+    assert np.array_equal(matching_chance("quark", above, 90.0), np.minimum((above / 90.0) ** -0.31, 1.0))
     assert (np.diff(chance) < 0).all()
     # Spectra that differ by the fitted power are equal afterwards: the area under the curve is one half.
     rng = np.random.default_rng(0)

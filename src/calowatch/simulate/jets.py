@@ -250,7 +250,8 @@ def matching_chance(kind: str, pt: Reals, lowest: float) -> Reals:
     >>> matching_chance("quark", np.array([90.0, 170.0]), 90.0).round(2).tolist()
     [1.0, 0.82]
     """
-    return np.minimum((pt / lowest) ** -_FALL, 1.0) if kind == "quark" else np.ones_like(pt)
+    # Below the selection all are kept; cut there, since a pT of zero has no such power.
+    return (np.maximum(pt, lowest) / lowest) ** -_FALL if kind == "quark" else np.ones_like(pt)
 
 
 def _of_jets(particles: Particles, events: Ints) -> Particles:

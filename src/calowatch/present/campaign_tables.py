@@ -9,10 +9,9 @@ from calowatch.present.campaign_numbers import (
     Cell,
     Result,
     figures_of,
-    least_of,
     number,
     on_axis,
-    rate,
+    rate_told,
     rows_of,
     with_interval,
     with_range,
@@ -30,9 +29,7 @@ def axis_table(result: Result, axis: str, level: str = "channel") -> Table:
         row = [f"{model}, {SAID[evidence]}"]
         for _, cell in cells:
             told = (figures_of(cell, model, evidence) or {}).get(level)
-            row.append(
-                with_range(told["fpr"]["0.99"] if told else None, least_of(cell, model, evidence, level))
-            )
+            row.append(with_range(told["fpr"]["0.99"] if told else None))
         rows.append(row)
     return Table(["model, evidence", *(_column(label, cell) for label, cell in cells)], rows)
 
@@ -62,12 +59,11 @@ def point_table(result: Result, cell: Cell) -> Table:
         told = figures_of(cell, model, evidence)
         if told is None:
             continue
-        least = least_of(cell, model, evidence)
         channel, decision = told["channel"], told.get("decision", {})
         row = [f"{model}, {SAID[evidence]}"]
-        row += [with_interval(channel["fpr"][capture], least) for capture in ("0.9", "0.95", "0.99")]
-        row += [with_interval(channel[name], form=".4f") for name in ("roc_auc", "pr_auc")]
-        row += [with_interval(decision.get(name), form=".3f") for name in ("precision", "recall", "f1")]
+        row += [with_interval(channel["fpr"][capture]) for capture in ("0.9", "0.95", "0.99")]
+        row += [with_interval(channel[name], ".4f") for name in ("roc_auc", "pr_auc")]
+        row += [with_interval(decision.get(name), ".3f") for name in ("precision", "recall", "f1")]
         rows.append(row)
     return Table(head, rows)
 
@@ -146,7 +142,7 @@ def base_rows(result: Result) -> list[list[str]]:
         rows.append(
             [
                 f"{model}, {SAID[evidence]}",
-                number(rate(base, model, evidence), least_of(base, model, evidence)),
+                rate_told(base, model, evidence),
                 f"{told['channel']['roc_auc'][0]:.4f}",
                 NONE if recall is None else f"{recall[0]:.3f}",
                 NONE if daily is None else number(daily["per_day"][0]),

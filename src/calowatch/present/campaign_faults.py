@@ -1,4 +1,4 @@
-"""One injected fault as the source system shows it: what was injected, seen, reconstructed, scored and flagged."""
+"""Injected faults as the source system shows them: what was injected, seen, reconstructed, scored and flagged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from calowatch.present.maps import MAX_IETA, N_IPHI, STYLE, channel_grid, ieta_reach, outline
@@ -26,17 +27,25 @@ __all__ = ["FaultPicture", "draw_fault"]
 Floats = npt.NDArray[np.floating[Any]]
 
 _COLUMNS = 4
-_HEALTHY, _FLAGGED = "#dcdcdc", "#d55e00"
+_HEALTHY = "#e4e4e4"
+# Whether flagged and whether injected at once: an outline around a single cell would hide the cell.
+_OUTCOMES = (
+    (_HEALTHY, "nothing injected, not flagged"),
+    ("#d55e00", "injected and flagged"),
+    ("#0072b2", "injected, not flagged"),
+    ("#000000", "flagged, nothing injected"),
+)
+_APART = 1  # cells between the injected ones and the line around them
 
 
 @dataclass(frozen=True, eq=False)
 class FaultPicture:
-    """What one picture shows; arrays are (channel,), means over the window.
+    """What one picture shows: a window with every fault that stands in it; arrays are (channel,), means over it.
 
     Parameters
     ----------
     heading
-        Fault, model and conditions.
+        Fault, how many others share its window, model and conditions.
     channels
         Columns subdet, ieta, iphi, depth, dphi.
     plane
@@ -82,7 +91,8 @@ def _maps(given: FaultPicture) -> list[_Map]:
         _Map("seen: hits per event", given.seen, colour_map("occupancy"), hits, zero=True),
         _Map("reconstruction: hits per event", given.expected, colour_map("occupancy"), hits, zero=True),
     ]
-    two = ListedColormap([_HEALTHY, _FLAGGED])
+    outcomes = ListedColormap([colour for colour, _ in _OUTCOMES])
+    faulty = given.injected != 1.0
     for name, score in given.score.items():
         limit = given.limit[name]
         highest = max(float(score[mine].max(initial=0.0)), 2.0 * max(limit, 1.0))
@@ -90,10 +100,25 @@ def _maps(given: FaultPicture) -> list[_Map]:
         found.append(
             _Map(f"{name} (flag above {limit:.3g})", positive, colour_map("occupancy"), LogNorm(0.1, highest))
         )
-        found.append(
-            _Map(f"flag: {name}", (score > limit).astype(np.float64), two, Normalize(0, 1), bar=False)
-        )
+        flagged = score > limit
+        outcome = np.select([faulty & flagged, faulty, flagged], [1.0, 2.0, 3.0], 0.0)
+        found.append(_Map(_counted(name, outcome[mine]), outcome, outcomes, Normalize(0, 3), bar=False))
     return found
+
+
+def _counted(name: str, outcome: Floats) -> str:
+    """Return a title that counts what a plane shows, since single cells are small."""
+    hit, missed, wrong = (int((outcome == value).sum()) for value in (1, 2, 3))
+    return f"flag: {name}\n{hit} of {hit + missed} injected, {wrong} elsewhere"
+
+
+def _around(cells: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return cells and their neighbours; iphi closes, ieta ends."""
+    wide = cells | np.roll(cells, _APART, axis=0) | np.roll(cells, -_APART, axis=0)
+    out = wide.copy()
+    out[:, _APART:] |= wide[:, :-_APART]
+    out[:, :-_APART] |= wide[:, _APART:]
+    return out
 
 
 def _draw(axes: Axes, given: FaultPicture, one: _Map) -> None:
@@ -111,8 +136,8 @@ def _draw(axes: Axes, given: FaultPicture, one: _Map) -> None:
     axes.imshow(np.where(zero, np.nan, values), cmap=one.colours, norm=one.norm, **place)
     axes.imshow(np.where(zero, 1.0, np.nan), cmap=ListedColormap([ZERO_COLOUR]), **place)
     faulty = np.nan_to_num(channel_grid(given.injected != 1.0, given.channels, subdet, depth)) > 0
-    for colour, width in (("white", 2.2), ("black", 1.0)):
-        axes.add_collection(LineCollection(list(outline(faulty)), colors=colour, linewidths=width))
+    for colour, width in (("white", 1.8), ("black", 0.7)):
+        axes.add_collection(LineCollection(list(outline(_around(faulty))), colors=colour, linewidths=width))
     reach = ieta_reach(given.channels, subdet) + 1.0
     axes.set(xlim=(-reach, reach), ylim=(0.5, N_IPHI + 0.5), xlabel="ieta", ylabel="iphi")
     axes.set_xticks([ieta for ieta in range(-40, 41, 10) if abs(ieta) < reach])
@@ -121,7 +146,7 @@ def _draw(axes: Axes, given: FaultPicture, one: _Map) -> None:
 
 
 def draw_fault(path: Path, given: FaultPicture) -> Path:
-    """Draw a picture as PNG, and return its path; black outlines: the injected channels."""
+    """Draw a picture as PNG, and return its path; the black lines run one cell outside the injected channels."""
     maps = _maps(given)
     with matplotlib.style.context([mplhep.style.CMS, STYLE]):
         figure = Figure(figsize=(4.3 * _COLUMNS, 8.4), layout="constrained")
@@ -139,16 +164,27 @@ def draw_fault(path: Path, given: FaultPicture) -> Path:
         figure.suptitle(
             f"{given.heading}; {subdet} depth {depth}", x=0.005, ha="left", fontsize=14, fontweight="bold"
         )
-        entries = (
-            (_HEALTHY, "nothing injected, or not flagged"),
-            (_FLAGGED, "flagged"),
-            (ZERO_COLOUR, "exactly zero"),
-            (NO_CHANNEL_COLOUR, "no channel"),
-        )
-        handles = [
-            Patch(facecolor=colour, edgecolor="#666666", linewidth=0.6, label=words)
-            for colour, words in entries
-        ]
-        figure.legend(handles=handles, loc="outside lower left", ncols=4, frameon=False, fontsize=11)
+        _explain(row[_COLUMNS - 1], given)
         figure.savefig(path, dpi=80, pil_kwargs={"compress_level": 4})
     return path
+
+
+def _explain(axes: Axes, given: FaultPicture) -> None:
+    """Say in the place above the last map what lines and colours mean, and how much of the window this plane holds."""
+    subdet, depth = given.plane
+    faulty = given.injected != 1.0
+    mine = faulty & ((given.channels["subdet"] == subdet) & (given.channels["depth"] == depth)).to_numpy()
+    entries = (*_OUTCOMES, (ZERO_COLOUR, "exactly zero hits"), (NO_CHANNEL_COLOUR, "no channel"))
+    handles: list[Any] = [
+        Patch(facecolor=colour, edgecolor="#666666", linewidth=0.6, label=words) for colour, words in entries
+    ]
+    handles.append(Line2D([], [], color="black", lw=0.9, label="one cell outside what is injected"))
+    axes.legend(
+        handles=handles,
+        loc="upper left",
+        frameon=False,
+        fontsize=12,
+        title=f"{int(mine.sum())} of the {int(faulty.sum())} channels injected\nin this window are on this plane",
+        title_fontsize=12,
+        alignment="left",
+    )

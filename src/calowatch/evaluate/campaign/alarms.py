@@ -85,10 +85,7 @@ def count_alarms(windows: Ints, channels: Ints, per_run: int) -> int:
     """
     if not len(windows):
         return 0
-    order = np.lexsort((windows, channels))
-    window, channel = windows[order], channels[order]
-    follows = (np.diff(window) == 1) & (np.diff(channel) == 0) & (window[1:] % per_run != 0)
-    return 1 + int((~follows).sum())
+    return len(windows) - int(_joined(windows, channels, per_run).shape[1])
 
 
 def alarm_rate(flags: Ints, pool: Pool, n_ls: int) -> dict[str, Any]:
@@ -105,6 +102,10 @@ def alarm_rate(flags: Ints, pool: Pool, n_ls: int) -> dict[str, Any]:
 def threshold_of_a_day(top: npt.NDArray[np.float32], where: Ints, pool: Pool, n_ls: int) -> tuple[float, int]:
     """Return the lowest threshold with no more than one alarm per 24 h in these very data, and how many it lets by.
 
+    The largest scores of each window are enough: where as many channels of one window are flagged as were kept, there
+    are at least as many alarms. Only if that many alarms were allowed could lost scores matter; the threshold is then
+    no lower than the largest score that a window may have lost.
+
     Parameters
     ----------
     top, where
@@ -113,17 +114,31 @@ def threshold_of_a_day(top: npt.NDArray[np.float32], where: Ints, pool: Pool, n_
         What they are of.
     """
     allowed = int(n_ls * LS_SECONDS / _DAY)
-    windows = np.broadcast_to(np.arange(len(top))[:, None], top.shape)
-    order = np.argsort(-top, axis=None, kind="stable")
-    scores = top.ravel()[order]
-    window, channel = windows.ravel()[order].astype(np.int64), where.ravel()[order]
-    # One alarm is one score at least, and rarely more than a few: look no farther than that.
-    most = min(len(scores), 50 * (allowed + 1))
-    low, high = 0, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        if count_alarms(window[:middle], channel[:middle], pool.per_run) <= allowed:
-            low = middle
-        else:
-            high = middle - 1
-    return float(scores[low] if low < len(scores) else scores[-1]), allowed
+    floor = -np.inf if allowed < top.shape[1] else float(top.min(axis=1).max())
+    # An alarm ends with its run, so that more flags than these are more alarms than allowed.
+    most = min(allowed * pool.per_run + 1, top.size)
+    least = max(float(np.partition(top, -most, axis=None)[-most]), floor)
+    window, rank = np.nonzero(top >= least)
+    scores, channel = top[window, rank], where[window, rank]
+    thresholds = np.unique(scores)
+    alarms = _alarms_above(scores, _joined(window, channel, pool.per_run), thresholds)
+    return float(thresholds[alarms <= allowed][0]), allowed
+
+
+def _joined(windows: Ints, channels: Ints, per_run: int) -> Ints:
+    """Return which flags belong to one alarm if both are raised: those of a channel in windows one after another."""
+    order = np.lexsort((windows, channels))
+    window, channel = windows[order], channels[order]
+    follows = (np.diff(window) == 1) & (np.diff(channel) == 0) & (window[1:] % per_run != 0)
+    return np.stack([order[:-1][follows], order[1:][follows]])
+
+
+def _alarms_above(scores: npt.NDArray[np.float32], joined: Ints, thresholds: npt.NDArray[np.float32]) -> Ints:
+    """Return the number of alarms at each threshold.
+
+    It need not fall as thresholds rise: a flag between two alarms makes them one.
+    """
+    weaker = scores[joined].min(axis=0)
+    flags = len(scores) - np.searchsorted(np.sort(scores), thresholds, side="right")
+    pairs = len(weaker) - np.searchsorted(np.sort(weaker), thresholds, side="right")
+    return np.asarray(flags - pairs, np.int64)

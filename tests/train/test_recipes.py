@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from calowatch.cli.models import models
 from calowatch.core.errors import InputError
 from calowatch.core.recipe import DataRecipe, load_recipe, read_toml, recipe_path, shipped_recipes
 from calowatch.core.training import ImageTraining, OccupancyTraining, load_training
@@ -140,7 +141,18 @@ def test_the_data_recipe_that_it_names_fits(name):
     [
         ("cnn-vae-lstm", ("ho", 1, "source"), "windows of 5 lumisections.*found single.*prepare he-source"),
         ("cnn-vae-lstm", ("ho", 5, "rates"), r"per_event, min_max \(all\).*by per_event\. Fix.*he-source"),
-        ("binomial-response-ho", ("ho", 5, "source"), "prepared by per_event: .*ho-rates"),
+        (
+            "binomial-response-ho",
+            ("ho", 5, "source"),
+            r"prepared by per_event: .*ho-rates --store STORE --out DATA\.$",
+        ),
+        (
+            "cnn-ae-fnn",
+            ("ho", 5, "source"),
+            "prepare he-source-iid .* or for a campaign campaign-iid in place of it",
+        ),
+        ("depthvit", ("ho", 5, "source"), "prepare all-source-iid .* campaign campaign-iid"),
+        ("binomial-response-he", ("ho", 5, "source"), "prepare he-rates .* campaign campaign-rates"),
     ],
 )
 def test_data_that_do_not_fit_are_refused(name, given, told, prepared, tmp_path):
@@ -150,18 +162,38 @@ def test_data_that_do_not_fit_are_refused(name, given, told, prepared, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+WRAPPED = ("cnn-vae-lstm", "graphstad-cnn-vae-lstm")
+"""What recipes come along for within RIN, DC and both."""
+
+
 def test_the_catalogue_lists_every_model_once():
     lines = catalogue()
     names = [(line.group, line.name) for line in lines]
     assert len(set(names)) == len(names)
-    assert {name for group, name in names if group == "occupancy"} == set(MODELS)
+    networks = {name for group, name in names if group == "occupancy"}
+    wrapped = {f"{name}-{how}" for name in WRAPPED for how in ("rin", "dc", "rin-dc")}
+    assert networks == set(MODELS) | wrapped
     assert {"ring", "reference", "pca", "ewma"} == {name for group, name in names if group == "baseline"}
     assert set(CLASSIFIERS) <= {name for group, name in names if group == "images"}
     assert all(line.summary and "\n" not in line.summary for line in lines)
+    # Whoever trains a row by its name gets that row; only ours have no paper.
+    assert all(name in line.recipes for name in wrapped for line in lines if line.name == name)
+    assert all(line.paper for line in lines if line.group == "occupancy" and "ours" not in line.summary)
     listed = {recipe for line in lines for recipe in line.recipes}
     assert listed == {name for name, told in TRAINING.items() if "task" in told}
     sizes = {line.name: line.parameters for line in lines if line.group == "occupancy"}
     assert (sizes["cnn-vae-lstm"], sizes["binomial-response"]) == (470_412, SIZES["binomial-response-he"])
+    assert (sizes["cnn-vae-lstm-rin"], sizes["cnn-vae-lstm-rin-dc"]) == (470_412, 50_700)
+
+
+def test_the_list_of_models_has_a_line_for_each(capsys):
+    models()
+    told = capsys.readouterr().out.splitlines()
+    for line in catalogue():
+        (row,) = [each for each in told if each.split()[:1] == [line.name]]
+        number = "-" if line.parameters is None else f"{line.parameters:,}"
+        assert row.split()[1] == number
+        assert row.endswith(f"({line.paper})" if line.paper else line.summary)
 
 
 def test_all_load():

@@ -102,6 +102,7 @@ CLASSIFIERS: Mapping[str, ClassifierEntry] = MappingProxyType(
                 {"patch": (2, 2), "dim": 64, "layers": 2, "heads": 2, "mlp": 128, "head": (512, 256)}
             ),
             summary="the source's vision transformer for crops",
+            paper="arXiv 2010.11929",
             attention=True,
         ),
         "jets-three-input": ClassifierEntry(

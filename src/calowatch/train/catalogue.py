@@ -27,7 +27,7 @@ class ModelLine:
     Parameters
     ----------
     name
-        As recipes, or ``fit --method``, take it.
+        As recipes, or ``fit --method``, take it; with RIN or DC round a network, as the shipped recipe is called.
     group
         What it is for.
     summary
@@ -62,12 +62,12 @@ _BASELINES = (
 
 _OURS = {
     "binomial": "ours: probability of a digi by binomial likelihood, periodic in iphi",
-    "binomial-response": "the same, with one learned number per channel",
+    "binomial-response": "ours too: the same, with one learned number per channel",
 }
 
 
 def catalogue() -> tuple[ModelLine, ...]:
-    """Return all models, group by group.
+    """Return all models, group by group; networks within RIN and DC follow the plain one.
 
     Examples
     --------
@@ -75,21 +75,32 @@ def catalogue() -> tuple[ModelLine, ...]:
     470412
     """
     recipes = _recipes()
-    networks = [_network(name, recipes.get(name, {})) for name in MODELS]
-    images = [_classifier(name, recipes.get(name, {})) for name in (*CLASSIFIERS, *CLASSICAL)]
+    networks = [line for name in MODELS for line in _networks(name, recipes)]
+    images = [_classifier(name, recipes.get((name, ()), {})) for name in (*CLASSIFIERS, *CLASSICAL)]
     return (*networks, *_BASELINES, *images)
 
 
-def _recipes() -> dict[str, dict[str, str]]:
-    """Return summaries of the shipped recipes by the network that each trains; the plain one comes first."""
-    found: dict[str, dict[str, str]] = {}
+Variant = tuple[str, tuple[str, ...]]
+"""A network and what goes round it."""
+
+
+def _recipes() -> dict[Variant, dict[str, str]]:
+    """Return summaries of the shipped recipes by what each trains; the plain one comes first."""
+    found: dict[Variant, dict[str, str]] = {}
     for recipe, path in shipped_recipes().items():
         told = read_toml(path)
         if "network" in told:
-            found.setdefault(str(told["network"]["name"]), {})[recipe] = str(told["summary"])
+            variant = str(told["network"]["name"]), tuple(told["network"].get("wrappers", ()))
+            found.setdefault(variant, {})[recipe] = str(told["summary"])
     return {
-        name: dict(sorted(mine.items(), key=lambda one: _place(one[0], name))) for name, mine in found.items()
+        variant: dict(sorted(mine.items(), key=lambda one: _place(one[0], _joined(variant))))
+        for variant, mine in found.items()
     }
+
+
+def _joined(variant: Variant) -> str:
+    """Return what a network within others is called."""
+    return "-".join((variant[0], *variant[1]))
 
 
 def _place(recipe: str, network: str) -> tuple[bool, bool]:
@@ -97,9 +108,21 @@ def _place(recipe: str, network: str) -> tuple[bool, bool]:
     return recipe != network, recipe != f"{network}-he"
 
 
-def _network(name: str, recipes: Mapping[str, str]) -> ModelLine:
+def _networks(name: str, recipes: Mapping[Variant, Mapping[str, str]]) -> list[ModelLine]:
+    """Return the line of a network, and of each way to wrap it that a recipe comes along for."""
+    plain: Variant = (name, ())
+    wrapped = sorted((variant for variant in recipes if variant[0] == name and variant[1]), key=_order)
+    return [_network(variant, recipes.get(variant, {})) for variant in (plain, *wrapped)]
+
+
+def _order(variant: Variant) -> tuple[int, tuple[str, ...]]:
+    return len(variant[1]), tuple(reversed(variant[1]))
+
+
+def _network(variant: Variant, recipes: Mapping[str, str]) -> ModelLine:
+    name = variant[0]
     summary = _OURS.get(name) or next(iter(recipes.values()), "")
-    return _line(ModelLine(name, "occupancy", summary, None, MODELS[name].paper), recipes)
+    return _line(ModelLine(_joined(variant), "occupancy", summary, None, MODELS[name].paper), recipes)
 
 
 def _classifier(name: str, recipes: Mapping[str, str]) -> ModelLine:

@@ -16,7 +16,7 @@ from calowatch.core.recipe import SIDES
 from calowatch.data.image_sets import image_files, open_images
 from calowatch.data.images import ImageData, image_hashes
 
-__all__ = ["ChosenImages", "choose_images", "choose_together"]
+__all__ = ["ChosenImages", "choose_images", "choose_sides", "choose_together"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -81,11 +81,23 @@ def choose_together(
         When files are not found or no longer those of the training, the side holds no image, or every image is one that
         a classifier has learned from.
     """
-    if side is not None and side not in SIDES:
-        raise UnknownNameError("--side", f"one of {', '.join(SIDES)}", side, nearest(side, SIDES))
+    return choose_sides(bundles, given, [side], progress)[0]
+
+
+def choose_sides(
+    bundles: Sequence[ClassifierBundle],
+    given: Sequence[Path],
+    sides: Sequence[str | None],
+    progress: Progress = SILENT,
+) -> list[list[ChosenImages]]:
+    """Return the images of several sides, as `choose_together` does of one; files are read once for all of them."""
+    for side in sides:
+        if side is not None and side not in SIDES:
+            raise UnknownNameError("--side", f"one of {', '.join(SIDES)}", side, nearest(side, SIDES))
     first = bundles[0]
     if not given:
-        _side(first, side)
+        for side in sides:
+            _side(first, side)
     files = image_files(given or _own_files(first), first.recipe.data.kind)
     lost = [str(path) for path in files if not path.is_file()]
     if lost:
@@ -93,13 +105,38 @@ def choose_together(
     hashes = {path.name: file_hash(path) for path in progress.track(files, "hashing files", len(files))}
     if not given:
         _check_unchanged(first, hashes)
-    found = [_choose(each, files, hashes, side, progress) for each in bundles]
+    opened = _open_for(bundles, files, progress)
+    return [_of_side(bundles, opened, hashes, side) for side in sides]
+
+
+def _open_for(
+    bundles: Sequence[ClassifierBundle], files: Sequence[Path], progress: Progress
+) -> list[ImageData]:
+    """Return the images as each classifier reads them, opened once for all that read them alike."""
+    opened: dict[tuple[object, ...], ImageData] = {}
+    found = []
+    for bundle in bundles:
+        recipe = bundle.recipe.data.model_copy(update={"classes": bundle.classes, "at_most": None})
+        key = (recipe.kind, recipe.classes, recipe.channels, recipe.scalars)
+        if key not in opened:
+            opened[key] = open_images(files, recipe, progress, partial=True)
+        found.append(opened[key])
+    return found
+
+
+def _of_side(
+    bundles: Sequence[ClassifierBundle],
+    opened: Sequence[ImageData],
+    hashes: Mapping[str, str],
+    side: str | None,
+) -> list[ChosenImages]:
+    found = [_choose(each, data, hashes, side) for each, data in zip(bundles, opened, strict=True)]
     rows = found[0].rows
     for seen in found[1:]:
         rows = np.intersect1d(rows, seen.rows)
     if not len(rows):
         raise InputError(
-            "--with", "images that none of them has learned from", "none", "give other files with --data"
+            "images", "some that none of them has learned from", "none", "give other files with --data"
         )
     return [replace(seen, rows=rows, notes=_joined(bundles, found)) for seen in found]
 
@@ -116,17 +153,11 @@ def _joined(bundles: Sequence[ClassifierBundle], found: Sequence[ChosenImages]) 
 
 
 def _choose(
-    bundle: ClassifierBundle,
-    files: Sequence[Path],
-    hashes: Mapping[str, str],
-    side: str | None,
-    progress: Progress,
+    bundle: ClassifierBundle, data: ImageData, hashes: Mapping[str, str], side: str | None
 ) -> ChosenImages:
     own = {str(each["sha256"]) for each in bundle.manifest["sources"]}.intersection(hashes.values())
     if bundle.dealt is not None and own:
         side = _side(bundle, side)
-    recipe = bundle.recipe.data.model_copy(update={"classes": bundle.classes, "at_most": None})
-    data = open_images(files, recipe, progress, partial=True)
     dealt = bundle.dealt
     if dealt is None:
         return ChosenImages(data, np.arange(len(data)), "images of other files", None, (), hashes)

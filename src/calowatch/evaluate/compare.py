@@ -1,4 +1,4 @@
-"""The verb ``compare``: trained classifiers beside each other, as their bundles tell of them."""
+"""The verb ``compare``: trained classifiers ranked on the same images, and beside each other as their bundles tell."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,13 +13,15 @@ from calowatch.bundle.manifest import MANIFEST
 from calowatch.core.errors import ConflictError, FormatError, InputError
 from calowatch.core.files import check_place, staged_files, write_json
 from calowatch.core.provenance import provenance
+from calowatch.evaluate.compare_ranked import RankRequest, rank_bundles
 from calowatch.metrics.classification import Figure, as_json
 from calowatch.present.classify_compare import Compared, comparison_page
+from calowatch.present.compare_ranked import Ranked
 from calowatch.present.panels_page import write_page
 
 __all__ = ["Comparison", "compare"]
 
-_OWNED = ("comparison.*", "curves_*.png", "worth.png")
+_OWNED = ("comparison.*", "curves_*.png", "worth.png", "ranking.png")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,20 +34,23 @@ class Comparison:
         The content of ``comparison.json``.
     bundles
         The same, as tables.
+    ranked
+        In order of what they are worth on the same images; None where that was not asked for, or could not be.
     files
         What was written, the page first.
     """
 
     document: Mapping[str, Any]
     bundles: tuple[Compared, ...]
+    ranked: Ranked | None
     files: tuple[Path, ...]
 
 
-def compare(bundles: Sequence[Path | str], out: Path | str) -> Comparison:
+def compare(bundles: Sequence[Path | str], out: Path | str, rank: RankRequest | None = None) -> Comparison:
     """Put classifiers beside each other; write ``comparison.html``, ``comparison.json`` and PNG figures.
 
-    Nothing is computed anew: curves are those of the training, figures those of the side that each bundle was judged on
-    when it was made. Where the sides hold other images the page says so.
+    Curves are those of the training, and figures those of the side that each bundle was judged on when it was made;
+    where the sides hold other images the page says so. A ranking judges all of them anew, by the same images.
 
     Parameters
     ----------
@@ -53,11 +58,13 @@ def compare(bundles: Sequence[Path | str], out: Path | str) -> Comparison:
         Folders of classifiers, at least two.
     out
         Folder of the results.
+    rank
+        How to rank them; None for what the bundles tell alone.
 
     Raises
     ------
     InputError
-        For fewer than two bundles, or one named twice.
+        For fewer than two bundles, one named twice, or a ranking that must be and cannot.
     FormatError
         For a folder that is no bundle of a classifier.
     ConflictError
@@ -74,28 +81,31 @@ def compare(bundles: Sequence[Path | str], out: Path | str) -> Comparison:
     loaded = [load_classifier(each) for each in folders]
     names = _names(folders)
     told = tuple(_read(each, name) for each, name in zip(loaded, names, strict=True))
-    notes = _notes(loaded, told)
+    ranked, unranked = _ranked(loaded, names, rank)
+    notes = [*_notes(loaded, told, ranked), *unranked, *(ranked.notes if ranked else ())]
     made = provenance(
         "compare",
         sources=[
             {"name": name, "sha256": dict(each.manifest["sha256"])}
             for name, each in zip(names, loaded, strict=True)
         ],
+        seed=rank.seed if rank else None,
     )
     document = {
         "bundles": [
             {**each.entry(), "figures": as_json(each.figures), "history": _rows(each.history)}
             for each in told
         ],
+        "ranked": ranked.to_json() if ranked else None,
         "notes": notes,
         "provenance": made,
     }
     out = Path(out)
     with staged_files(out, _OWNED) as scratch:
-        written = write_page(scratch, "comparison", comparison_page(told, notes, made))
+        written = write_page(scratch, "comparison", comparison_page(told, notes, made, ranked))
         write_json(scratch / "comparison.json", document)
         files = [path.name for path in written] + ["comparison.json"]
-    return Comparison(document, told, tuple(out / name for name in files))
+    return Comparison(document, told, ranked, tuple(out / name for name in files))
 
 
 def _check_out(out: Path) -> None:
@@ -156,11 +166,27 @@ def _read(bundle: ClassifierBundle, name: str) -> Compared:
     )
 
 
-def _notes(loaded: Sequence[ClassifierBundle], told: Sequence[Compared]) -> list[str]:
+def _ranked(
+    loaded: Sequence[ClassifierBundle], names: Sequence[str], rank: RankRequest | None
+) -> tuple[Ranked | None, list[str]]:
+    """Return the ranking, or why there is none."""
+    if rank is None:
+        return None, []
+    try:
+        return rank_bundles(loaded, names, rank), []
+    except InputError as error:
+        if rank.must:
+            raise
+        return None, [f"Not ranked on the same images: {error}"]
+
+
+def _notes(loaded: Sequence[ClassifierBundle], told: Sequence[Compared], ranked: Ranked | None) -> list[str]:
     notes = []
     if len({_judged_rows(each) for each in loaded}) > 1:
+        beside = " The ranking is of the images that all of them have in common." if ranked else ""
         notes.append(
-            "These classifiers were judged on different images: small differences of figures mean nothing."
+            "These classifiers were judged on different images when they were made: small differences of those figures "
+            f"mean nothing.{beside}"
         )
     if len({frozenset(each.classes) for each in loaded}) > 1:
         notes.append("They tell different classes apart.")

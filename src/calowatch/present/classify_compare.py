@@ -9,6 +9,7 @@ import pandas as pd
 
 from calowatch.metrics.classification import Figure
 from calowatch.present.classify import FIGURE_NAMES, figure_text
+from calowatch.present.compare_ranked import Ranked, ranking_sections
 from calowatch.present.explore_colours import MARKERS, series_colours
 from calowatch.present.panels import Panel, Series
 from calowatch.present.panels_page import Page, Section, Table
@@ -103,8 +104,10 @@ def _worth(told: Sequence[Compared]) -> dict[str, Panel]:
     return {"worth": Panel(title, "", words, series, x_ends=ends, ticks=names, beside=True)}
 
 
-def comparison_page(told: Sequence[Compared], notes: Sequence[str], made: Mapping[str, Any]) -> Page:
-    """Return the page of a comparison."""
+def comparison_page(
+    told: Sequence[Compared], notes: Sequence[str], made: Mapping[str, Any], ranked: Ranked | None = None
+) -> Page:
+    """Return the page of a comparison, the ranking on top where there is one."""
     names = [key for key in FIGURE_NAMES if any(key in each.figures for each in told)]
     figures = [
         [
@@ -129,9 +132,10 @@ def comparison_page(told: Sequence[Compared], notes: Sequence[str], made: Mappin
     head = ["", "model", "learned numbers", "classes", "preparation", "judged on", "epochs", "training"]
     curves = _curves(told)
     sections = [
+        *(ranking_sections(ranked) if ranked else []),
         Section("What", tables=[Table(head, what)]),
         Section(
-            "Figures",
+            "Figures told by the bundles" if ranked else "Figures",
             "Of the side not learned from, when each was made; intervals of 95 %, by bootstrap over blocks.",
             [Table(["", *(each.name for each in told)], figures)],
             _worth(told),

@@ -2,7 +2,13 @@
 
 import typer
 
-from calowatch.cli import evaluate_campaign, evaluate_experts, evaluate_run, evaluate_shortcuts
+from calowatch.cli import (
+    evaluate_campaign,
+    evaluate_experts,
+    evaluate_learning,
+    evaluate_run,
+    evaluate_shortcuts,
+)
 
 __all__ = ["app"]
 
@@ -18,3 +24,4 @@ app.command("run")(evaluate_run.run)
 app.command("shortcuts")(evaluate_shortcuts.shortcuts)
 app.command("campaign")(evaluate_campaign.campaign)
 app.command("experts")(evaluate_experts.experts)
+app.command("learning-curve")(evaluate_learning.learning_curve)

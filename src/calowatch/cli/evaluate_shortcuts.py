@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from calowatch.core.training import ImageTraining
     from calowatch.evaluate.shortcuts import Learn
 
-__all__ = ["learner", "recipes_of", "shortcuts"]
+__all__ = ["learner", "recipes_of", "shortcuts", "whole_numbers"]
 
 _CHEAP = "runs-one-ring,runs-linear,runs-cnn"
 
@@ -91,8 +91,8 @@ def shortcuts(
         _words(variants),
         repeats=repeats,
         noise=_numbers("--noise", noise),
-        images=_whole("--images", images),
-        blocks=_whole("--blocks", blocks),
+        images=whole_numbers("--images", images),
+        blocks=whole_numbers("--blocks", blocks),
     )
     task = BatteryTask(tuple(files), named, battery, block, at_most, seed, faithfulness, typed_command())
     result = evaluate_shortcuts(task, out, learner(device), progress)
@@ -128,7 +128,8 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         raise InputError(option, "numbers with commas, or none", repr(text), "such as 64,256") from None
 
 
-def _whole(option: str, text: str) -> tuple[int, ...]:
+def whole_numbers(option: str, text: str) -> tuple[int, ...]:
+    """Return whole numbers with commas between them, none for ``none``."""
     from calowatch.core.errors import InputError
 
     given = _numbers(option, text)

@@ -48,7 +48,7 @@ from calowatch.present.shortcuts_page import battery_page
 from calowatch.simulate.gsoc_files import GsocTruth, read_gsoc_truth
 from calowatch.simulate.gsoc_oracle import log_likelihood_ratio
 
-__all__ = ["BatteryResult", "BatteryTask", "Learn", "Learned", "evaluate_shortcuts"]
+__all__ = ["BatteryResult", "BatteryTask", "Learn", "Learned", "as_long", "evaluate_shortcuts"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -286,7 +286,7 @@ def _mark(task: BatteryTask, opened: _Opened, cell: Cell) -> str:
 def _trained(task: BatteryTask, opened: _Opened, cell: Cell, learn: Learn) -> dict[str, Any]:
     recipe = cell_recipe(task.recipes[cell.model], cell, opened.block, task.seed)
     spoilt, sides = deal_cell(opened.data, cell, recipe.data.split, task.seed)
-    learned = learn(_as_long(recipe, opened.data, len(sides.train)), spoilt, sides)
+    learned = learn(as_long(recipe, opened.data, len(sides.train)), spoilt, sides)
     p = classify_data(learned.bundle, opened.data, sides.test, "float32").astype(np.float64)
     found = _judge(opened, sides, p)
     network = learned.bundle.network
@@ -300,7 +300,7 @@ def _trained(task: BatteryTask, opened: _Opened, cell: Cell, learn: Learn) -> di
     }
 
 
-def _as_long(recipe: ImageTraining, data: ImageData, n_train: int) -> ImageTraining:
+def as_long(recipe: ImageTraining, data: ImageData, n_train: int) -> ImageTraining:
     """Return the recipe with more epochs for a smaller training side: too few steps are not too few images."""
     whole = recipe.data.split.train * len(data)
     times = min(max(round(whole / n_train), 1), MOST_TIMES)

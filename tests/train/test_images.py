@@ -25,6 +25,7 @@ from calowatch.metrics.ranking import roc_auc
 from calowatch.models.classical import CLASSICAL, Trees
 from calowatch.train import classical
 from calowatch.train.image_batches import ImageBatches, NearShuffle
+from calowatch.train.image_fit import _validated
 from calowatch.train.image_module import classification_loss, macro_auc
 from calowatch.train.images import ImageRun, train_classifier, train_images
 from calowatch.train.request import TrainRequest, training_folder
@@ -350,3 +351,13 @@ def test_something_else_in_the_way_is_left_alone(two_runs, tmp_path):
     (tmp_path / "precious.txt").write_text("x")
     with pytest.raises(ConflictError, match="choose another"):
         train_images(recipe(), TrainRequest(tmp_path, two_runs))
+
+
+def test_a_trial_is_validated_by_images_from_everywhere():
+    rows = np.arange(100, 5100)
+    seen = _validated(rows, 256, 5)
+    assert len(seen) <= 5 * 256
+    assert seen[0] == 100
+    assert seen[-1] > 5000
+    assert (_validated(rows, 256, None) == rows).all()
+    assert (_validated(rows[:40], 256, 1) == rows[:40]).all()

@@ -187,10 +187,12 @@ def _fit_network(
         _class_weights(data.labels[sides.train], len(data.classes)) if recipe.loss.class_weights else None
     )
     train = ImageBatches(data, sides.train, preparation, recipe.data.augment, run.progress)
-    validation = ImageBatches(data, sides.validation, preparation, progress=run.progress)
+    batch = max(recipe.fit.batch, 256)
+    seen = _validated(sides.validation, batch, run.max_steps)
+    validation = ImageBatches(data, seen, preparation, progress=run.progress)
     loaders = Loaders(
         image_loader(train, recipe.fit.batch, shuffle=True, seed=recipe.seed),
-        image_loader(validation, max(recipe.fit.batch, 256)),
+        image_loader(validation, batch),
     )
     module = ImageModule(network, recipe, weights)
     if run.folder is not None:
@@ -207,6 +209,11 @@ def _fit_network(
         "primary": found.primary,
     }
     return module.network.eval().cpu(), found.history, told
+
+
+def _validated(rows: Ints, batch: int, max_steps: int | None) -> Ints:
+    """Return the validation images: for a trial some from everywhere, since the first ones may be of one class."""
+    return rows if max_steps is None else rows[:: -(-len(rows) // (batch * max_steps))]
 
 
 def _train(

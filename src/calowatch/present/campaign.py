@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from calowatch.present.campaign_numbers import AXES, Result, on_axis
 from calowatch.present.campaign_panels import panels_of
 from calowatch.present.campaign_tables import axis_table, cost_table, daily_table, finding_table, point_table
-from calowatch.present.campaign_words import sentences
+from calowatch.present.campaign_words import INTERVALS, sentences
 from calowatch.present.panels_page import Page, Section, Table
 
 __all__ = ["campaign_page", "markdown"]
@@ -21,7 +21,7 @@ def _sections(result: Result) -> list[Section]:
             "Base point",
             f"Single channels of {base['ring']} rings at factor {base['factor']:g} for {base['duration']} LS, "
             f"{base['said']}. Precision, recall and F1 at a threshold that {judgement['channel_rate']:g} of healthy "
-            "validation channel-windows exceed. In brackets 95 % intervals from drawing windows.",
+            f"validation channel-windows exceed. {INTERVALS}",
             [point_table(result, base)],
             {name: panels[name] for name in panels if name.startswith("roc")},
         )
@@ -32,7 +32,7 @@ def _sections(result: Result) -> list[Section]:
         drawn = {name: panels[name] for name in panels if name.startswith(f"{axis}-")}
         note = (
             "False-positive rate per channel-window at 99 % capture, and its 95 % interval where it is not a point: "
-            "1.2e-04 [0.9, 1.6] is from 0.9e-04 to 1.6e-04."
+            f"1.2e-04 [0.9, 1.6] is from 0.9e-04 to 1.6e-04. {INTERVALS}"
         )
         sections.append(Section(heading, note, [axis_table(result, axis)], drawn))
         if axis == "unit":

@@ -80,7 +80,7 @@ def sentences(result: Result) -> list[str]:
     left_out = [place_of(cell, base) for cell in result["cells"] if not cell["n_faults"]]
     if left_out:
         found.append(f"Left out, since the factor saturates nearly all units: {'; '.join(left_out)}.")
-    return [*(sentence for sentence in found if sentence), INTERVALS]
+    return [sentence for sentence in found if sentence]
 
 
 def _against(cell: Cell, model: str, other: str) -> int | None:

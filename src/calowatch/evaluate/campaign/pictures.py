@@ -43,7 +43,7 @@ def write_pictures(
 
 
 def _picture(work: Workbench, who: Contestant, placed: Placement) -> FaultPicture:
-    """Return the picture of the first fault of a cell, alone in its window."""
+    """Return the picture of the first fault of a cell, and of the others in its window."""
     data, window, cell = work.data, work.campaign.window, placed.cell
     faulty, trials_each = placed.injected(data, 0)
     counts, events = faulty[:window][None], trials_each[:window][None]

@@ -95,8 +95,8 @@ def _picture_section(files: Sequence[Path]) -> Section:
         for path in files
     ]
     note = (
-        "One window per kind of unit at the base point, as the source system shows it. Black outlines: injected "
-        "channels of the depth that is drawn."
+        "One window per kind of unit at the base point, as the source system shows it. The black line runs one "
+        "cell outside the injected channels of the depth that is drawn."
     )
     return Section("Faults", note, pictures=pictures)
 

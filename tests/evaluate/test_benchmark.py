@@ -1,6 +1,7 @@
 """The public benchmark: frozen content, refusals, and a rival's ten lines of numpy."""
 
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,17 +10,28 @@ import pytest
 
 from calowatch.core.errors import ConflictError, FormatError, InputError
 from calowatch.evaluate import benchmark_data
-from calowatch.evaluate.benchmark import bundle_standings, read_scores, score, shipped_standings
+from calowatch.evaluate.benchmark import (
+    bound_standings,
+    bundle_standings,
+    healthy_samples,
+    read_scores,
+    score,
+    shipped_standings,
+)
+from calowatch.evaluate.benchmark_bound import AllKnown, _chances
 from calowatch.evaluate.benchmark_data import (
     MANIFEST,
     SHA256,
     Edition,
     array_hash,
+    channels_of_he,
     draw_benchmark,
     get_benchmark,
     open_benchmark,
     true_p,
 )
+from calowatch.present.benchmark import HEAD, ranking_rows
+from calowatch.simulate.injection import units_of
 
 SMALL = Edition((50.0,), (50.0,), ((50.0, 0), (36.0, 1)), 10, 10, 60)
 
@@ -172,5 +184,76 @@ def test_a_bundle_is_ranked_by_all_its_evidences(small, tmp_path):
 def test_our_figures_are_shipped():
     names = [standing.name for standing in shipped_standings()]
     assert "true p, mixture" in names
+    assert names[0] == "true p, all known"
     assert "reference, source score" in names
     assert all(standing.ours and 0 < standing.pr_auc[0] <= 1 for standing in shipped_standings())
+
+
+def test_nothing_beats_the_bound(small):
+    z, mixture, known = bound_standings(small, SMALL)
+    assert [each.name for each in (z, mixture, known)] == [
+        "true p, z",
+        "true p, mixture",
+        "true p, all known",
+    ]
+    assert known.pr_auc[0] >= max(z.pr_auc[0], mixture.pr_auc[0])
+    for size, (rate, *_) in known.by_factor.items():
+        # A few faults of each factor: their ratio alone may be unlucky by a few of 40,000 healthy samples.
+        assert rate <= mixture.by_factor[size][0] + 1e-3
+
+
+def test_the_bound_is_the_sum_over_all_that_could_have_been(small):
+    """For a few channels of one window, written out: units by kind, factors by their chance."""
+    p, test = true_p(SMALL), small.arrays["test"]
+    scores = AllKnown(small, p).of_all()
+    window, table = 3, channels_of_he()
+    typical = p[test["run"] == test["run"][window]].reshape(-1, len(table))
+    typical = typical[len(typical) // 2]
+    hits, events = test["counts"][window].astype(float), test["n_events"][window].astype(float)[:, None]
+    base = np.clip(p[window], 1e-9, 1 - 1e-9)
+
+    def ratio(columns, factor):
+        f = np.clip(factor * base[:, columns], 1e-12, 1 - 1e-12)
+        b = base[:, columns]
+        each = hits[:, columns] * np.log(f / b)
+        return (each + (events - hits[:, columns]) * (np.log1p(-f) - np.log1p(-b))).sum(axis=0)
+
+    for channel in (0, 1000, 6000):
+        odds = []
+        for kind, wanted in benchmark_data.UNITS:
+            units = units_of(kind, table)
+            (mine,) = [i for i, inside in enumerate(units.members) if channel in inside]
+            chances = _chances(units.take([mine]), typical)[:, 0]
+            assert chances.sum() == pytest.approx(1.0)
+            for factor, chance in zip(benchmark_data.FACTORS, chances, strict=True):
+                change = np.abs(np.minimum(1.0, factor * typical) - typical) > 1e-6
+                if chance and change[channel]:
+                    inside = units.members[mine]
+                    whole = ratio(inside[change[inside]], factor).sum()
+                    odds.append(np.log(chance * wanted / len(units)) + whole)
+        assert scores[window, channel] == pytest.approx(np.logaddexp.reduce(odds), rel=1e-4, abs=1e-3)
+
+
+def test_every_figure_is_shown_with_its_interval(small):
+    chance = score("chance", np.random.default_rng(0).random(small.shape), small)
+    perfect = score("perfect", (small.arrays["truth"]["factor"] != 1).astype(float), small)
+    samples = healthy_samples(small)
+    assert samples["other runs"] == (~small.arrays["truth"]["faulty"][:12]).sum() * 6768
+    assert samples["other era"] == 0
+    first, second = ranking_rows([chance, perfect], samples)
+    assert [(row[0], row[1]) for row in (first, second)] == [("1", "perfect"), ("2", "chance")]
+    assert all(len(row[2]) + 2 == len(HEAD) for row in (first, second))
+    none = f"<{1 / samples['other runs']:.1e}"
+    assert first[2][1][0] == none  # less than one of the samples
+    assert perfect.fpr["other runs"][2] > 1 / samples["other runs"]
+    assert first[2][1][1].startswith("[0, ")
+    assert second[2][0][1].startswith("[0.0")
+    assert first[2][3] == ("-", "")  # no such runs in this small edition
+
+
+def test_the_documented_ranking_is_the_one_shipped():
+    page = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    samples = {"other runs": 541_440, "other pile-up": 541_440, "other era": 270_720}
+    for place, name, figures in ranking_rows(shipped_standings(), samples):
+        cells = (place, name, *(f"{value} {edges}" for value, edges in figures))
+        assert f"| {' | '.join(cells)} |" in page

@@ -82,7 +82,9 @@ def score(
     """Rank scores from any framework beside ours.
 
     The data must be those of the published version, array by array. Ranked by the area under the precision-recall
-    curve on other runs; false-positive rates are per channel-window at 99 % capture of single channels.
+    curve on other runs; false-positive rates are per channel-window at 99 % capture of single channels. Below each
+    figure stands its 95 % interval from drawing windows; no false positive at all is less than one of the healthy
+    samples, with the exact upper edge. "true p, all known" is what nothing can beat.
 
     Examples
     --------
@@ -95,6 +97,7 @@ def score(
     from calowatch.evaluate.benchmark import (
         baseline_standings,
         bundle_standings,
+        healthy_samples,
         read_scores,
         save_standings,
         shipped_standings,
@@ -114,26 +117,26 @@ def score(
     if save is not None:
         save_standings(save, found, record)
     if json:
-        print_json({"provenance": record, "standings": [standing.to_dict() for standing in found]})
+        told = [standing.to_dict() for standing in found]
+        print_json({"provenance": record, "n_healthy": healthy_samples(benchmark), "standings": told})
     else:
-        _show(found)
+        _show(found, healthy_samples(benchmark))
 
 
-def _show(standings: "list[Standing]") -> None:
+def _show(standings: "list[Standing]", samples: dict[str, int]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     from calowatch.cli.terminal import results_console
+    from calowatch.present.benchmark import HEAD, ranking_rows
 
-    title = "PR-AUC, and false-positive rate at 99 % capture, factor 0.8"
+    title = "PR-AUC, and false-positive rate at 99 % capture, factor 0.8; 95 % intervals below"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("", justify="right")
-    table.add_column("Scores")
-    for name in ("PR-AUC", "other runs", "other pile-up", "other era"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for place, standing in enumerate(standings, start=1):
-        rates = [standing.fpr.get(name) for name in ("other runs", "other pile-up", "other era")]
-        told = ["-" if rate is None else f"{rate[0]:.1e}" if rate[0] else f"<{rate[2]:.0e}" for rate in rates]
-        name = standing.name if standing.ours else f"[bold]{standing.name}[/bold]"
-        table.add_row(str(place), name, f"{standing.pr_auc[0]:.4f}", *told)
+    for i, name in enumerate(HEAD):
+        table.add_column(name, justify="left" if i == 1 else "right", no_wrap=i > 1)
+    ours = {standing.name for standing in standings if standing.ours}
+    for place, name, figures in ranking_rows(standings, samples):
+        told = (Text(f"{value}\n{edges}") for value, edges in figures)
+        table.add_row(place, Text(name, style="" if name in ours else "bold"), *told)
     results_console().print(table)

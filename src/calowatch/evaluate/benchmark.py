@@ -1,7 +1,7 @@
 """Scores of anyone, from any framework, on the public benchmark, ranked beside ours."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,7 @@ from calowatch.core.progress import SILENT, Progress
 from calowatch.core.schema import make_occupancy
 from calowatch.detect.calibration import Misfit
 from calowatch.detector.units import unit_names
+from calowatch.evaluate.benchmark_bound import AllKnown
 from calowatch.evaluate.benchmark_data import (
     CONDITIONS,
     VERSION,
@@ -34,7 +35,16 @@ from calowatch.models.baselines import Ewma, Template, run_windows
 from calowatch.models.pca import Pca
 from calowatch.models.reference import Reference
 
-__all__ = ["Standing", "baseline_standings", "bundle_standings", "read_scores", "score", "shipped_standings"]
+__all__ = [
+    "Standing",
+    "baseline_standings",
+    "bound_standings",
+    "bundle_standings",
+    "healthy_samples",
+    "read_scores",
+    "score",
+    "shipped_standings",
+]
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -44,7 +54,9 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Standing:
-    """How one set of scores does; every figure is (value, lower, upper), intervals from drawing windows.
+    """How one set of scores does; every figure is (value, lower, upper), 95 % intervals from drawing windows.
+
+    The upper edge of a rate of zero is no lower than the exact one of Clopper and Pearson.
 
     Parameters
     ----------
@@ -157,30 +169,73 @@ def score(
     draws
         Of the bootstrap.
     """
+    finite = _finite(values)
+    return _standing_of(name, lambda _: finite, benchmark, ours=ours, draws=draws)
+
+
+def _finite(values: Floats) -> npt.NDArray[np.float32]:
+    return np.nan_to_num(np.asarray(values, np.float32), posinf=1e30, neginf=-1e30)
+
+
+def _standing_of(
+    name: str,
+    values_for: Callable[[float | None], npt.NDArray[np.float32]],
+    benchmark: Benchmark,
+    *,
+    ours: bool,
+    draws: int = 200,
+) -> Standing:
+    """Return how scores do that may know the factor: ``values_for`` is asked for each factor, and for all faults."""
     factor, faulty = benchmark.arrays["truth"]["factor"], benchmark.arrays["truth"]["faulty"]
     condition = benchmark.arrays["test"]["condition"]
-    finite = np.nan_to_num(np.asarray(values, np.float32), posinf=1e30, neginf=-1e30)
     single = _singles(benchmark)
     fpr, by_factor = {}, {}
     pr_auc = (float("nan"),) * 3
+
+    def ranking(known: float | None, positive: npt.NDArray[np.bool_]) -> Ranking:
+        values = values_for(known)
+        return _ranking(values, (windows, positive), np.sort(values[quiet], axis=1), draws)
+
     for number, words in enumerate(CONDITIONS):
         mine = condition == number
-        if not (mine & faulty).any() or not (mine & ~faulty).any():
+        windows, quiet = np.flatnonzero(mine & faulty), mine & ~faulty
+        if not len(windows) or not quiet.any():
             continue
-        healthy = np.sort(finite[mine & ~faulty], axis=1)
-        windows = np.flatnonzero(mine & faulty)
-        for size in np.unique(factor[windows]):
-            if size == 1.0 or not (single[windows] & (factor[windows] == size)).any():
-                continue
-            found = _ranking(finite, (windows, single & (factor == size)), healthy, draws)
+        sizes = np.unique(factor[windows][single[windows]])
+        for size in sizes[(sizes != 1.0) & ((number == 0) | np.isclose(sizes, 0.8))]:
+            found = ranking(float(size), single & (factor == size))
             rate = found.false_positive_rate[CAPTURES.index(0.99)]
             if number == 0:
                 by_factor[f"{size:g}"] = rate
             if np.isclose(size, 0.8):
                 fpr[words] = rate
         if number == 0:
-            pr_auc = _ranking(finite, (windows, factor != 1.0), healthy, draws).average_precision
+            pr_auc = ranking(None, factor != 1.0).average_precision
     return Standing(name, pr_auc, fpr, by_factor, ours)
+
+
+def healthy_samples(benchmark: Benchmark) -> dict[str, int]:
+    """Return the healthy channel-windows behind the false-positive rates of each condition."""
+    quiet, condition = ~benchmark.arrays["truth"]["faulty"], benchmark.arrays["test"]["condition"]
+    n = benchmark.shape[1]
+    return {words: int((quiet & (condition == i)).sum()) * n for i, words in enumerate(CONDITIONS)}
+
+
+def bound_standings(
+    benchmark: Benchmark, edition: Edition | None = None, progress: Progress = SILENT
+) -> list[Standing]:
+    """Return the standings of the bound: z and mixture at the true p, and the ratios that know how faults were made."""
+    p = true_p(edition or Edition())
+    known = AllKnown(benchmark, p, progress)
+
+    def values_for(factor: float | None) -> npt.NDArray[np.float32]:
+        return _finite(known.of_all() if factor is None else known.of_factor(factor))
+
+    name = f"true p, {SAID['known']}"
+    return [
+        *_standings("true p", lambda part, *_: (p[part], None), None, benchmark),
+        _standing_of(name, values_for, benchmark, ours=True),
+    ]
 
 
 def _singles(benchmark: Benchmark) -> npt.NDArray[np.bool_]:
@@ -275,7 +330,7 @@ def bundle_standings(folders: Sequence[Path], benchmark: Benchmark) -> list[Stan
 def baseline_standings(
     benchmark: Benchmark, edition: Edition | None = None, progress: Progress = SILENT
 ) -> list[Standing]:
-    """Return the standings of our baselines, fitted on the benchmark's own training runs, and of the true p."""
+    """Return the standings of our baselines, fitted on the benchmark's own training runs, and of the bound."""
     train = benchmark.arrays["train"]
     runs = []
     for number in np.unique(train["run"]):
@@ -299,8 +354,7 @@ def baseline_standings(
         model = BaselineWindows(name, baseline, 5)
         model = model.with_sigma(training_sigma(model, (run_windows(run, 5) for run in runs)))
         found += _model_standings(name, model, benchmark)
-    p = true_p(edition or Edition())
-    return found + _standings("true p", lambda part, *_: (p[part], None), None, benchmark)
+    return found + bound_standings(benchmark, edition, progress)
 
 
 def _shipped() -> Path:

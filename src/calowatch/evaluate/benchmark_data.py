@@ -35,8 +35,10 @@ from calowatch.simulate.occupancy import OccupancySettings, draw_truth
 
 __all__ = [
     "CONDITIONS",
+    "FACTORS",
     "MANIFEST",
     "SHA256",
+    "UNITS",
     "VERSION",
     "Benchmark",
     "Edition",
@@ -76,7 +78,7 @@ SHA256: Mapping[str, str] = MappingProxyType(
 """Of every array of version 1; another content is another benchmark."""
 
 FACTORS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.1, 1.2, 2.0)
-_UNITS = (("channel", 16), ("fibre", 4), ("card", 2), ("rm", 1))  # of each faulty window
+UNITS = (("channel", 16), ("fibre", 4), ("card", 2), ("rm", 1))  # of each faulty window
 _STEP = 2.0**-20  # p is rounded to multiples of it, so that the last digit of a logarithm changes no draw
 _SEED = 20_261_121
 
@@ -183,7 +185,7 @@ def draw_benchmark(edition: Edition | None = None, progress: Progress = SILENT) 
         _run(381_001 + i, pileup, edition.validation_ls) for i, pileup in enumerate(edition.validation)
     ]
     table = channels_of_he()
-    lists = [(units_of(kind, table), n) for kind, n in _UNITS]
+    lists = [(units_of(kind, table), n) for kind, n in UNITS]
     test: dict[str, list[npt.NDArray[Any]]] = {}
     rows = list[dict[str, Any]]()
     done = 0

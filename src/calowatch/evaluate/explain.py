@@ -28,7 +28,13 @@ from calowatch.evaluate.explain_maps import (
     methods_of,
     seen_cells,
 )
-from calowatch.evaluate.explain_samples import check_samples, masked_cells, mean_image, pick_samples
+from calowatch.evaluate.explain_samples import (
+    check_samples,
+    drawn_image,
+    masked_cells,
+    mean_image,
+    pick_samples,
+)
 from calowatch.present.explain import (
     Field,
     Line,
@@ -338,8 +344,10 @@ def _draw(
     for n in request.progress.track(shown, "drawing images", len(shown)):
         heading = _heading(bundle, subject, n)
         maps = {METHODS[name]: each[n] for name, each in found.maps.items()}
-        image = subject.given.images[n].sum(axis=0, dtype=np.float64)
-        written.append(write_sample(folder / f"sample-{n}.png", MapFigure(heading, image, maps), field))
+        image, label = drawn_image(subject.given.images[n], bundle)
+        written.append(
+            write_sample(folder / f"sample-{n}.png", MapFigure(heading, image, maps, label), field)
+        )
         if found.experts is not None:
             path = folder / f"sample-{n}-experts.png"
             written.append(write_experts(path, found.experts[n], field, heading))

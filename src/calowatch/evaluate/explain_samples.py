@@ -8,7 +8,7 @@ from calowatch.core.errors import InputError
 from calowatch.data.images import ImageData
 from calowatch.evaluate.chosen import ChosenImages
 
-__all__ = ["check_samples", "masked_cells", "mean_image", "pick_samples"]
+__all__ = ["check_samples", "drawn_image", "masked_cells", "mean_image", "pick_samples"]
 
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -84,3 +84,23 @@ def masked_cells(bundle: ClassifierBundle) -> Mask:
         if step.step == "mask_deviating":
             found |= (learned["keep"].reshape(g.channels, g.rows, g.columns) == 0).all(axis=0)
     return found
+
+
+def drawn_image(
+    image: npt.NDArray[np.float32], bundle: ClassifierBundle
+) -> tuple[npt.NDArray[np.float64], str]:
+    """Return what is drawn of an image, [row, column], and in which unit: energies are added, times left out.
+
+    Parameters
+    ----------
+    image
+        As read, [channel, row, column].
+    bundle
+        Says what the channels are.
+    """
+    names = bundle.manifest["channels"]
+    kept = [at for at, name in enumerate(names) if name != "time"] or list(range(len(names)))
+    label = {"egamma": "50 GeV", "jets": "100 GeV"}.get(bundle.manifest["images"], "as read")
+    if [names[at] for at in kept] == ["time"]:
+        label = "50 ns"
+    return image[kept].sum(axis=0, dtype=np.float64), label

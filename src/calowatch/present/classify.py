@@ -234,6 +234,9 @@ def _course(given: ClassifyReport) -> dict[str, Panel]:
     }
 
 
+_BINNED = {"pt": "pT (GeV)", "m0": "m0 (GeV)", "pileup": "pile-up (collisions)"}
+
+
 def _bins(given: ClassifyReport) -> dict[str, Panel]:
     panels = {}
     for quantity, part in given.bins.groupby("quantity", sort=False):
@@ -257,8 +260,9 @@ def _bins(given: ClassifyReport) -> dict[str, Panel]:
                 strict=True,
             )
         ]
+        words = _BINNED.get(str(quantity), str(quantity))
         panels["bins_" + re.sub(r"\W", "", str(quantity))] = Panel(
-            f"By {quantity}", str(quantity), "figure, 95 %", series, ticks=ticks
+            f"By {words}", words, "ROC-AUC, accuracy (95 %)", series, ticks=ticks
         )
     return panels
 

@@ -13,8 +13,8 @@ from calowatch.present.panels_page import Section, Table
 
 __all__ = ["Ranked", "RankedRow", "ranking_markdown", "ranking_panel", "ranking_sections"]
 
-_COLUMNS = ("roc_auc", "pr_auc", "accuracy", "rejection_50", "rejection_70", "rejection_90", "ece")
-_NAMES = ("ROC-AUC", "PR-AUC", "accuracy", "rejection at 50 %", "at 70 %", "at 90 %", "ECE")
+_COLUMNS = ("pr_auc", "accuracy", "rejection_50", "rejection_70", "rejection_90", "ece")
+_NAMES = ("PR-AUC", "accuracy", "rejection at 50 %", "at 70 %", "at 90 %", "ECE")
 _OTHER = "OTHER DATA: published figures"
 _MOST_PAIRED = 12
 
@@ -146,13 +146,14 @@ def _other_words(ranked: Ranked) -> str:
 
 def _tables(ranked: Ranked) -> tuple[Table, Table, Table]:
     ranking = Table(
-        ("model", "learned numbers", *_NAMES, "ROC-AUC less the first's"),
+        ("model", "learned numbers", "ROC-AUC", "less the first's, paired", *_NAMES),
         [
             (
                 f"{rank}. {row.name}",
                 f"{row.n_parameters:,}",
-                *(figure_text(name, row.figures[name]) if name in row.figures else "-" for name in _COLUMNS),
+                figure_text("roc_auc", row.figures["roc_auc"]),
                 "-" if row.behind is None else _signed(row.behind),
+                *(figure_text(name, row.figures[name]) if name in row.figures else "-" for name in _COLUMNS),
             )
             for rank, row in enumerate(ranked.rows, 1)
         ],
@@ -182,7 +183,7 @@ def _ends(figure: Figure) -> tuple[float, float, float]:
 
 
 def ranking_panel(ranked: Ranked) -> Panel:
-    """Return ROC-AUC of each, the best first, with intervals; published ones as hollow marks apart."""
+    """Return ROC-AUC of each, the best first, with intervals; published figures are left out of it."""
     rows = ranked.rows
     series = []
     for mean, label, colour, mark in (
@@ -206,22 +207,6 @@ def ranking_panel(ranked: Ranked) -> Panel:
                 )
             )
     ticks = ["mean" if row.mean else row.name for row in rows]
-    told = [(each["model"], each["roc_auc"]) for each in ranked.published]
-    numbers = [(name, float(auc)) for name, auc in told if auc.replace(".", "").isdigit()][:4]
-    if numbers:
-        at = np.arange(len(ticks), len(ticks) + len(numbers), dtype=np.float64)
-        series.append(
-            Series(
-                at,
-                [auc for _, auc in numbers],
-                "published, OTHER DATA",
-                "#8a8a8a",
-                "points",
-                mark="s",
-                hollow=True,
-            )
-        )
-        ticks += [name for name, _ in numbers]
     return Panel(
         f"{' against '.join(ranked.classes)}: ranking on {ranked.n:,} images",
         "",

@@ -81,7 +81,7 @@ class MapFigure:
     title
         Of the figure.
     image
-        Sum of its channels as read, [row, column].
+        Sum of its channels (energies alone, where it holds times too), [row, column].
     maps
         By the method's words, [row, column]; NaN where it says nothing.
     label
@@ -157,8 +157,8 @@ def _show(axes: Axes, rgb: Floats, field: Field, title: str, first: bool) -> Non
         axes.set_ylabel("iphi" if first else "")
     else:
         shown, size = rgb, (columns, rows)
-        axes.set_xlabel(field.axes[1])
-        axes.set_ylabel(field.axes[0] if first else "")
+        axes.set_xlabel(f"{field.axes[1]} (pixel of the image)")
+        axes.set_ylabel(f"{field.axes[0]} (pixel of the image)" if first else "")
     axes.imshow(
         shown,
         origin="lower",

@@ -250,7 +250,9 @@ def panel_figure(panel: Panel) -> go.Figure:
     figure.update_xaxes(AXIS, title_text=panel.x, zeroline=False, **_axis(panel.x_log, panel.x_ends))
     figure.update_yaxes(AXIS, title_text=panel.y, zeroline=False, **_axis(panel.y_log, panel.y_ends))
     if panel.ticks:
-        figure.update_xaxes(tickvals=list(range(len(panel.ticks))), ticktext=list(panel.ticks))
+        figure.update_xaxes(
+            tickvals=list(range(len(panel.ticks))), ticktext=list(panel.ticks), automargin=True
+        )
     if panel.whole:
         last = max(float(np.max(each.x)) for each in panel.series)
         figure.update_xaxes(dtick=max(1, round(last / 10)))

@@ -132,9 +132,9 @@ def _show(standings: "list[Standing]", samples: dict[str, int]) -> None:
     from calowatch.present.benchmark import HEAD, ranking_rows
 
     title = "PR-AUC, and false-positive rate at 99 % capture, factor 0.8; 95 % intervals below"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, collapse_padding=True)
     for i, name in enumerate(HEAD):
-        table.add_column(name, justify="left" if i == 1 else "right", no_wrap=i > 1)
+        table.add_column(name, justify="left" if i == 1 else "right", no_wrap=i > 1, overflow="fold")
     ours = {standing.name for standing in standings if standing.ours}
     for place, name, figures in ranking_rows(standings, samples):
         told = (Text(f"{value}\n{edges}") for value, edges in figures)

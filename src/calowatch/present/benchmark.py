@@ -8,6 +8,8 @@ __all__ = ["HEAD", "Ranked", "figure", "ranking_rows"]
 HEAD = ("", "Scores", "PR-AUC", "other runs", "other pile-up", "other era")
 """Heads of the columns: place, whose scores, what ranks, false-positive rates by condition."""
 
+_PLAIN = 0.01  # rates above are read without a power of ten
+
 Figure = tuple[str, str]
 Triple = tuple[float, float, float]
 
@@ -31,14 +33,21 @@ def figure(triple: Sequence[float] | None, samples: int = 0) -> Figure:
     Examples
     --------
     >>> figure((0.0123, 0.0021, 0.18), 1000), figure((0.0, 0.0, 3.7e-5), 500_000), figure(None)
-    (('1.2e-02', '[2.1e-03, 1.8e-01]'), ('<2.0e-06', '[0, 3.7e-05]'), ('-', ''))
+    (('0.012', '[2.1e-3, 0.18]'), ('<2.0e-6', '[0, 3.7e-5]'), ('-', ''))
     """
     if triple is None:
         return "-", ""
     value, low, high = triple
-    told = f"<{1 / samples:.1e}" if value == 0 and samples else f"{value:.1e}"
-    edges = ", ".join("0" if edge == 0 else f"{edge:.1e}" for edge in (low, high))
-    return told, f"[{edges}]"
+    told = f"<{_short(1 / samples)}" if value == 0 and samples else _short(value)
+    return told, f"[{_short(low)}, {_short(high)}]"
+
+
+def _short(value: float) -> str:
+    """Return a rate in two digits and little space: five of its columns must fit a terminal."""
+    if value == 0 or value >= _PLAIN:
+        return f"{value:.2g}"
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
 
 
 def ranking_rows(

@@ -56,7 +56,7 @@ def compare(
     \b
     calowatch compare models/vit models/moe models/linear --out compared
     calowatch compare models/vit models/moe --out compared --no-rank --json
-    calowatch compare models/egamma-* --out compared --data egamma --markdown images.md
+    calowatch compare models/trees models/convnet --out compared --data egamma --markdown images.md
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
     from calowatch.cli.terminal import print_json, terminal_progress
     from calowatch.core.errors import InputError

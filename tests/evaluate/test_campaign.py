@@ -13,6 +13,7 @@ from calowatch.evaluate.campaign.alarms import count_alarms, threshold_of_a_day
 from calowatch.evaluate.campaign.cells import cells_of, kept_windows, place
 from calowatch.evaluate.campaign.data import CampaignData, Pool
 from calowatch.evaluate.campaign.folder import check_folder, claim_folder
+from calowatch.evaluate.campaign.leaks import check_unseen
 from calowatch.evaluate.campaign.models import contestants
 from calowatch.evaluate.campaign.recipe import load_campaign
 from calowatch.evaluate.campaign.run import CampaignOptions
@@ -279,7 +280,7 @@ def test_a_killed_rerun_leaves_the_result_and_can_go_on(campaign, monkeypatch, t
         ({"base": {"ring": "midle"}}, "did you mean middle"),
         ({"axes": {"unit": ("tower",)}}, "unit"),
         ({"rings": {"middle": (0.7, 0.3)}}, "the first must be the lower"),
-        ({"rings": {"middle": (float("nan"), 0.3)}}, "the first must be the lower"),
+        ({"rings": {"middle": (float("nan"), 0.3)}}, "less than or equal to 1"),
         (
             {"validation": {"said": "validation", "pileup": (48.0,), "first_run": 390002}},
             "run 390002 is in training and in validation",
@@ -332,3 +333,43 @@ def test_training_store_ends_where_training_ends(campaign, tmp_path):
     data = CampaignData(campaign, tmp_path / "runs")
     assert data.pools["later"].first_ls == campaign.train_ls
     assert len(sides["validation"]) == len(campaign.validation.pileup)
+
+
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"conditions": {"training": "pileup"}}, "training runs"),
+        ({"conditions": {"validation": "pileup"}}, "validation runs"),
+        ({"conditions": {"a/b": "pileup"}}, "pattern"),
+        ({"validation": {"later": True, "said": "x"}}, "validation with later"),
+        ({"training": {"later": True, "said": "x"}}, "training with later"),
+        ({"other_ls": 10}, "in a line"),
+        ({"other_ls": 3}, "in a line"),
+        ({"train_ls": 4}, "in a line"),
+        ({"axes": {"factor": (float("inf"),)}}, "finite"),
+        ({"subdets": ("HE", "HE")}, "twice"),
+        ({"baselines": ("ring", "ring")}, "twice"),
+        ({"layout": "xx"}, "layout"),
+        ({"rings": {"middle": (0.3, 1.7)}}, "less than or equal to 1"),
+        ({"window_of": "spoon"}, "spoon"),
+    ],
+)
+def test_nonsense_is_refused_before_any_run_is_drawn(change, word):
+    given = load_campaign("tiny").model_dump()
+    conditions = dict(given["conditions"])
+    for name, source in change.get("conditions", {}).items():
+        conditions[name] = conditions[source] | {"first_run": 399001}
+    if "other_ls" in change:
+        conditions["other"] = conditions["other"] | {"n_ls": change["other_ls"]}
+    given["conditions"] = conditions
+    if "window_of" in change:
+        given["faults"] = {**given["faults"], "per_window": {**given["faults"]["per_window"], "spoon": 1}}
+    plain = {
+        key: value for key, value in change.items() if key not in ("conditions", "other_ls", "window_of")
+    }
+    with pytest.raises(ValueError, match=word):
+        type(load_campaign("tiny")).model_validate(given | plain)
+
+
+def test_a_bundle_that_does_not_tell_its_runs_is_told(campaign, tmp_path):
+    assert "does not tell the runs" in check_unseen(tmp_path, {}, campaign)

@@ -168,6 +168,8 @@ def rate_told(cell: Cell, model: str, evidence: str) -> str:
 def best(cell: Cell, model: str) -> str | None:
     """Return a model's own evidence with the lowest rate at 99 % capture, the AUC deciding between equals."""
     own = [name for name in OWN if figures_of(cell, model, name)]
+    if "calibrated" in own:
+        own.remove("mixture")  # stands in no table
 
     def order(name: str) -> tuple[float, float]:
         told = cell["figures"][model][name]["channel"]

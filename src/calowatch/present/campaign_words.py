@@ -23,6 +23,7 @@ __all__ = ["INTERVALS", "deployed", "networks", "place_of", "sentences"]
 
 _DEPLOYED = "cnn-vae-lstm+rin+dc"
 _MOST = 3  # named one by one, before the rest is only counted
+_ENOUGH = 200  # faults in every cell, for a verdict
 _LINES = 3  # networks with a line of their own
 _UNITS = {"rm": "RM", "rbx": "RBX", "uhtr": "uHTR", "box": "random boxes"}
 
@@ -119,6 +120,9 @@ def _verdict(result: Result) -> str:
             held[name] += name == leader or (_against(cell, name, leader) or 0) >= 0
     if not n_cells:
         return ""
+    fewest = min(cell["n_faults"] for cell in result["cells"] if cell["n_faults"])
+    if fewest < _ENOUGH:
+        return f"Too few faults to tell who is better: {fewest} in the smallest cell. What follows shows the machinery."
     top = max(held.values())
     first = [name for name in names if held[name] == top]
     text = (

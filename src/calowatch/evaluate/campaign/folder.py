@@ -16,9 +16,14 @@ MARKER = "campaign.json"
 _SEAL = Path("work") / "campaign.sha256"
 
 
+SCORING = 2
+"""What figures mean: one more whenever the same work would give others. 2: named among all units, one window each."""
+
+
 def _digest(campaign: Campaign) -> str:
-    """Return the SHA-256 of all settings of a campaign."""
-    text = json.dumps(campaign.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """Return the SHA-256 of all settings of a campaign, and of what its figures mean."""
+    settings = {"campaign": campaign.model_dump(mode="json"), "scoring": SCORING}
+    text = json.dumps(settings, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -35,7 +40,7 @@ def check_folder(campaign: Campaign, out: Path) -> None:
         check_place(out)
         if seal.read_text(encoding="utf-8").strip() == _digest(campaign):
             return
-        found = f"other settings ({campaign.name})"
+        found = f"other settings, or figures of an earlier version ({campaign.name})"
     else:
         check_replaceable(out, MARKER)
         if not seal.parent.exists() or (seal.parent.is_dir() and not any(seal.parent.iterdir())):

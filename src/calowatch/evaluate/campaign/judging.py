@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from calowatch.core.files import write_json
 from calowatch.detect.mixture import log_mixture, unit_mixture
@@ -201,7 +202,9 @@ def _namer(
     @cache
     def values(window: int) -> Values:
         if view.hardware is None:
-            return hardware.values_of_flags(np.asarray(flags.any(axis=0)), work.campaign.judgement.channel_rate)
+            return hardware.values_of_flags(
+                np.asarray(flags.any(axis=0)), work.campaign.judgement.channel_rate
+            )
         return hardware.values_of_mixtures(view.channel[rows][window], view.hardware[rows][window])
 
     return lambda window, columns: hardware.named(values(window), columns, crowd)
@@ -323,18 +326,20 @@ def _decision(work: Workbench, given: tuple[Placement, str, Limits], tally: _Tal
     too. Delay is over all faults, so that its median is unknown (null) where fewer than half are found.
     """
     placed, name, fixed = given
-    n_faults = [len(faults) for faults in placed.faults]
-    owner = np.repeat(np.arange(len(n_faults)), n_faults)
+    # Stretches that begin with the same window are drawn together.
+    group = pd.factorize(np.array([stretch.first for stretch in placed.stretches]))[0]
+    n = int(group.max(initial=-1)) + 1
+    owner = np.repeat(group, [len(faults) for faults in placed.faults])
     hit = np.array([int((values > fixed.channel[name]).sum()) for values in tally.score], np.float64)
     size = np.array([len(values) for values in tally.score], np.float64)
     delay = np.array(tally.delay)
     columns = [hit, size - hit, np.isfinite(delay), tally.named, np.ones(len(hit))]
-    per = [np.bincount(owner, weights=np.asarray(c, np.float64), minlength=len(n_faults)) for c in columns]
+    per = [np.bincount(owner, weights=np.asarray(c, np.float64), minlength=n) for c in columns]
     each = placed.stretches[0].n_windows
     wrong = np.array([flagged for flagged, _ in tally.untouched], np.float64) / each
     healthy = np.array([everything for _, everything in tally.untouched], np.float64) / each
-    table = np.stack([*per, wrong, healthy])
-    n, draws = len(n_faults), work.campaign.judgement.draws
+    table = np.stack([*per, *(np.bincount(group, weights=part, minlength=n) for part in (wrong, healthy))])
+    draws = work.campaign.judgement.draws
     weights = np.random.default_rng(0).multinomial(n, np.full(n, 1.0 / n), size=draws).astype(np.float64)
     value = _shares(table.sum(axis=1, keepdims=True))[:, 0]
     drawn = _shares(table @ weights.T) if draws else np.full((len(value), 1), np.nan)

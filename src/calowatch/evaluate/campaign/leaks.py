@@ -39,6 +39,11 @@ def check_unseen(folder: Path, manifest: Mapping[str, Any], campaign: Campaign) 
                 f"one {done} on {', '.join(map(str, shared))}",
                 _own_data(campaign),
             )
+    if not barred["trained"][0]:
+        return (
+            f"{folder} does not tell the runs it learned from: whether campaign {campaign.name} judges on them is not "
+            "known. Train it anew to have it checked."
+        )
     return _check_later(folder, manifest, campaign)
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from calowatch.core.errors import UnknownNameError, nearest
 from calowatch.core.recipe import Share, Strict, load_recipe
+from calowatch.detector.grids import LAYOUTS
 from calowatch.simulate.ageing import Ageing
 from calowatch.simulate.conditions import ConditionsSettings
 from calowatch.simulate.occupancy import DETECTOR_SEED, OccupancySettings
@@ -31,8 +32,10 @@ BASELINES: tuple[Baseline, ...] = ("ring", "reference", "pca", "ewma")
 
 Positive = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
-AboveZero = Annotated[float, Field(gt=0)]
-Range = tuple[float, float]
+AboveZero = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Range = tuple[Share, Share]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Duration = Positive | Literal["end"]
 
 
@@ -85,7 +88,7 @@ class Base(Strict):
     """The fault from which one axis varies at a time."""
 
     unit: Literal["channel"] = "channel"
-    factor: Annotated[float, Field(ge=0)] = 0.8
+    factor: Factor = 0.8
     duration: Duration = 5
     ring: str = "middle"
     conditions: str = "other"
@@ -95,7 +98,7 @@ class Axes(Strict):
     """What varies; the base point is added to each axis where it is missing."""
 
     unit: tuple[Literal["channel", "fibre", "card", "rm", "rbx", "uhtr", "box"], ...] = ()
-    factor: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    factor: tuple[Factor, ...] = ()
     duration: tuple[Duration, ...] = ()
     ring: tuple[str, ...] = ()
     statistics: tuple[str, ...] = ()
@@ -105,7 +108,7 @@ class Axes(Strict):
 class Also(Strict):
     """A cell off the axes; what is not given is as in the base point."""
 
-    factor: Annotated[float, Field(ge=0)] | None = None
+    factor: Factor | None = None
     unit: Literal["channel", "fibre", "card", "rm", "rbx", "uhtr", "box"] | None = None
     conditions: str | None = None
 
@@ -124,6 +127,8 @@ class Faults(Strict):
     def _all_units(self) -> Self:
         if missing := sorted(set(UNIT_TYPES) - set(self.per_window)):
             raise ValueError(f"per_window lacks {', '.join(missing)}")
+        if more := sorted(set(self.per_window) - set(UNIT_TYPES)):
+            raise ValueError(f"per_window tells of {', '.join(more)}; units are {', '.join(UNIT_TYPES)}")
         return self
 
 
@@ -155,7 +160,7 @@ class Campaign(Strict):
     train_ls: Positive = 500
     training: Conditions
     validation: Conditions
-    conditions: Mapping[str, Conditions]
+    conditions: Mapping[Name, Conditions]
     healthy: str = "other"
     rings: Mapping[str, Range]
     base: Base = Base()
@@ -177,6 +182,41 @@ class Campaign(Strict):
         return self
 
     @model_validator(mode="after")
+    def _kinds_are_what_they_are_called(self) -> Self:
+        for name in ("training", "validation"):
+            if name in self.conditions:
+                raise ValueError(f"conditions {name!r} would stand for the {name} runs; choose another name")
+            if getattr(self, name).later:
+                raise ValueError(f"{name} with later = true; give it runs of its own: pileup and first_run")
+        if self.layout.lower() not in LAYOUTS:
+            raise ValueError(f"no layout {self.layout!r}; {nearest(self.layout, LAYOUTS)}")
+        for key in ("subdets", "baselines"):
+            given = getattr(self, key)
+            if len(set(given)) < len(given):
+                raise ValueError(f"{key} name one twice: {', '.join(given)}")
+        return self
+
+    @model_validator(mode="after")
+    def _runs_are_long_enough(self) -> Self:
+        have = {name: given.n_ls for name, given in self.conditions.items()}
+        need = dict.fromkeys(have, self.window)
+        base = self.base.duration
+        for name in (
+            *self.axes.statistics,
+            *self.axes.shift,
+            *(c.conditions for c in self.also if c.conditions),
+        ):
+            need[name] = max(need[name], self.stretch_ls(base))
+        longest = max(map(self.stretch_ls, (base, *self.axes.duration)))
+        need[self.base.conditions] = max(need[self.base.conditions], longest)
+        have |= {"training": self.train_ls, "validation": self.validation.n_ls}
+        need |= {"training": self.window, "validation": self.window}
+        for name, n_ls in need.items():
+            if have[name] < n_ls:
+                raise ValueError(f"{name} has {have[name]} lumisections; its faults need {n_ls} in a line")
+        return self
+
+    @model_validator(mode="after")
     def _rings_hold_something(self) -> Self:
         for name, (low, high) in self.rings.items():
             if not low < high:
@@ -194,6 +234,13 @@ class Campaign(Strict):
                     raise ValueError(f"run {run} is in {owner[run]} and in {name}; change a first_run")
                 owner[run] = name
         return self
+
+    def stretch_ls(self, duration: int | str) -> int:
+        """Return the lumisections of the windows that a fault can reach: one window, or more for a longer one."""
+        length = self.faults.to_end_ls if isinstance(duration, str) else duration
+        if length <= self.window:
+            return self.window
+        return -(-(length + self.window - 1) // self.window) * self.window
 
     @property
     def later_ls(self) -> int:

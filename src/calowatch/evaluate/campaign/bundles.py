@@ -44,7 +44,11 @@ def find_bundles(given: Sequence[Path], progress: Progress = SILENT) -> tuple[Pa
         inside = sorted(each for each in path.iterdir() if each.is_dir()) if path.is_dir() else []
         bundles = [each for each in inside if (each / MANIFEST).is_file()]
         if not bundles:
-            what = f"no {MANIFEST} in it, nor in a folder of it" if path.is_dir() else "no such folder"
+            what = (
+                f"no {MANIFEST} in it, nor in a folder of it"
+                if path.is_dir()
+                else ("a file" if path.exists() else "no such folder")
+            )
             raise FormatError(
                 path, "a bundle, or a folder of bundles", what, "make a bundle with calowatch train"
             )

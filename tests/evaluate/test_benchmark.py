@@ -1,20 +1,23 @@
 """The public benchmark: frozen content, refusals, and a rival's ten lines of numpy."""
 
 import json
+import re
 from pathlib import Path
 
-import h5py
 import numpy as np
-import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score, roc_curve
 
-from calowatch.core.errors import ConflictError, FormatError, InputError
+from calowatch.core.errors import ConflictError, FormatError
+from calowatch.detector.units import unit_names
+from calowatch.evaluate import benchmark as scoring
 from calowatch.evaluate import benchmark_data
 from calowatch.evaluate.benchmark import (
+    SCORING,
     bound_standings,
     bundle_standings,
     healthy_samples,
-    read_scores,
+    save_standings,
     score,
     shipped_standings,
 )
@@ -30,9 +33,11 @@ from calowatch.evaluate.benchmark_data import (
     open_benchmark,
     true_p,
 )
+from calowatch.evaluate.benchmark_scores import read_scores
 from calowatch.present.benchmark import HEAD, ranking_rows
 from calowatch.simulate.injection import units_of
 
+DOCS = Path(__file__).parents[2] / "docs" / "benchmark.md"
 SMALL = Edition((50.0,), (50.0,), ((50.0, 0), (36.0, 1)), 10, 10, 60)
 
 
@@ -99,60 +104,19 @@ def test_labels_are_what_was_done(small):
     assert (single["n"] == 1).all()
 
 
-def test_a_rival_needs_ten_lines_of_numpy(folder, tmp_path):
-    # The example of docs/benchmark.md.
-    train = np.load(folder / "train.npz")
-    test = np.load(folder / "test.npz")
-    rate = train["counts"].sum(axis=0) / train["n_events"].sum()
-    hits, events = test["counts"].sum(axis=1), test["n_events"].sum(axis=1)[:, None]
-    level = np.median(hits / events / rate, axis=1, keepdims=True)
-    p = np.clip(rate * level, 1e-6, 1 - 1e-6)
-    scores = np.abs(hits - events * p) / np.sqrt(events * p * (1 - p))
-    np.savez(tmp_path / "mine.npz", scores=scores)
+def test_a_rival_needs_a_dozen_lines(folder, monkeypatch):
+    (example,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert sum(bool(line) for line in example.splitlines()) <= 13
+    monkeypatch.chdir(folder.parent)
+    exec(compile(example, "docs/benchmark.md", "exec"), {})
 
     benchmark = open_benchmark(folder)
-    standing = score("mine", read_scores(tmp_path / "mine.npz", benchmark.shape), benchmark)
+    standing = score("mine", read_scores("mine.npz", benchmark.shape), benchmark)
     chance = score("chance", np.random.default_rng(0).random(benchmark.shape), benchmark)
-    assert standing.pr_auc[0] > 0.3
+    assert standing.pr_auc[0] > 0.6
     assert chance.pr_auc[0] < 0.05
     assert standing.pr_auc[1] <= standing.pr_auc[0] <= standing.pr_auc[2]
     assert set(standing.by_factor) <= {f"{factor:g}" for factor in benchmark_data.FACTORS}
-
-
-def test_every_format_says_the_same(small, tmp_path):
-    scores = np.random.default_rng(1).random(small.shape)
-    np.save(tmp_path / "a.npy", scores)
-    np.savez(tmp_path / "b.npz", anything=scores)
-    with h5py.File(tmp_path / "c.h5", "w") as file:
-        file["scores"] = scores
-    pd.DataFrame(scores, columns=[str(i) for i in range(small.shape[1])]).to_parquet(tmp_path / "d.parquet")
-    window, channel = np.indices(small.shape)
-    long = pd.DataFrame({"window": window.ravel(), "channel": channel.ravel(), "score": scores.ravel()})
-    long.sample(frac=1.0, random_state=1).to_parquet(tmp_path / "e.parquet")
-    for path in sorted(tmp_path.iterdir()):
-        np.testing.assert_array_equal(read_scores(path, small.shape), scores)
-
-
-def test_predictions_that_cannot_be_are_refused(small, tmp_path):
-    shape = small.shape
-    path = tmp_path / "x.npz"
-    np.savez(path, scores=np.zeros((3, 4)))
-    with pytest.raises(InputError, match="windows, channels"):
-        read_scores(path, shape)
-    holes = np.zeros(shape)
-    holes[0, :2] = np.nan
-    np.savez(path, scores=holes)
-    with pytest.raises(InputError, match="2 NaN"):
-        read_scores(path, shape)
-    np.savez(path, a=holes, b=holes)
-    with pytest.raises(FormatError, match="scores"):
-        read_scores(path, shape)
-    path.write_text("no zip")
-    with pytest.raises(FormatError):
-        read_scores(path, shape)
-    (tmp_path / "x.csv").write_text("1,2")
-    with pytest.raises(FormatError, match="csv"):
-        read_scores(tmp_path / "x.csv", shape)
 
 
 def test_another_content_is_refused(folder, small, monkeypatch):
@@ -161,6 +125,11 @@ def test_another_content_is_refused(folder, small, monkeypatch):
     np.savez(folder / "truth.npz", **truth)
     with pytest.raises(FormatError, match="truth/factor"):
         open_benchmark(folder)
+    whole = (folder / "test.npz").read_bytes()
+    for broken in (b"", whole[: len(whole) // 2], whole[:5000] + b"XXXXXXXX" + whole[5008:]):
+        (folder / "test.npz").write_bytes(broken)
+        with pytest.raises(FormatError, match="benchmark get"):
+            open_benchmark(folder)
     (folder / MANIFEST).write_text(json.dumps({"version": 1}))
     with pytest.raises(FormatError, match="benchmark get"):
         open_benchmark(folder)
@@ -189,24 +158,86 @@ def test_our_figures_are_shipped():
     assert all(standing.ours and 0 < standing.pr_auc[0] <= 1 for standing in shipped_standings())
 
 
-def test_nothing_beats_the_bound(small):
-    z, mixture, known = bound_standings(small, SMALL)
+def test_our_figures_are_of_this_definition(small, tmp_path, monkeypatch):
+    chance = score("chance", np.random.default_rng(0).random(small.shape), small)
+    save_standings(tmp_path / "a.json", [chance], {})
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert told["scoring"] == SCORING
+    del told["scoring"]
+    (tmp_path / "a.json").write_text(json.dumps(told))
+    monkeypatch.setattr(scoring, "_shipped", lambda: tmp_path / "a.json")
+    with pytest.raises(FormatError, match=r"scoring None.*--baselines"):
+        shipped_standings()
+
+
+@pytest.fixture(scope="module")
+def bounds(small):
+    return bound_standings(small, SMALL)
+
+
+@pytest.fixture(scope="module")
+def true_z(small):
+    p, test = true_p(SMALL), small.arrays["test"]
+    events = test["n_events"].astype(float)[:, :, None]
+    hits, expected, variance = (
+        each.sum(axis=1) for each in (test["counts"], events * p, events * p * (1.0 - p))
+    )
+    return np.abs(hits - expected) / np.sqrt(np.maximum(variance, 1e-9))
+
+
+def test_the_bound_stands_above(bounds):
+    z, mixture, known = bounds
     assert [each.name for each in (z, mixture, known)] == [
         "true p, z",
         "true p, mixture",
         "true p, all known",
     ]
-    assert known.pr_auc[0] >= max(z.pr_auc[0], mixture.pr_auc[0])
+    assert known.pr_auc[0] > max(z.pr_auc[0], mixture.pr_auc[0])
     for size, (rate, *_) in known.by_factor.items():
-        # A few faults of each factor: their ratio alone may be unlucky by a few of 40,000 healthy samples.
+        # A few faults of each factor: their ratio alone may be unlucky by a few of 80,000 healthy samples.
         assert rate <= mixture.by_factor[size][0] + 1e-3
 
 
+def test_that_something_is_wrong_in_a_window_is_not_enough(small, bounds, true_z):
+    """A score that raises every channel of a faulty window says little of where the fault is."""
+    honest = score("z", true_z, small)
+    top = true_z.max(axis=1, keepdims=True)
+    ranked = np.sort(true_z, axis=1)[:, -25][:, None]
+    everywhere = score("max", top + 1e-6 * true_z, small)
+    added = score("add", true_z + 3 * ranked, small)
+    assert everywhere.pr_auc[0] < 0.5 * honest.pr_auc[0]
+    assert everywhere.fpr["other runs"][0] > 100 * honest.fpr["other runs"][0]
+    for cheat in (everywhere, added):
+        assert cheat.pr_auc[0] < bounds[2].pr_auc[0]
+        assert cheat.fpr["other runs"][0] >= bounds[2].fpr["other runs"][0]
+
+
+def test_figures_are_those_of_all_healthy_channels(small, true_z):
+    """Against scikit-learn, on all channel-windows of the condition."""
+    truth, mine = small.arrays["truth"], small.arrays["test"]["condition"] == 0
+    found = score("z", true_z, small)
+    label = truth["factor"][mine].ravel() != 1.0
+    assert found.pr_auc[0] == pytest.approx(average_precision_score(label, true_z[mine].ravel()), abs=1e-3)
+    single = scoring._singles(small) & (truth["factor"] == np.float32(0.8))
+    used = mine[:, None] & (single | (truth["factor"] == 1.0))
+    rate, capture, _ = roc_curve(single[used], true_z[used])
+    assert found.fpr["other runs"][0] == pytest.approx(rate[capture >= 0.99][0], abs=1e-9)
+
+
+def test_scores_are_told_apart_beyond_single_precision(small):
+    exact = np.random.default_rng(2).random(small.shape)
+    shrunk = score("a", 1.0 + 1e-9 * exact, small)
+    assert shrunk.pr_auc[0] == pytest.approx(score("b", exact, small).pr_auc[0], rel=1e-5)
+
+
 def test_the_bound_is_the_sum_over_all_that_could_have_been(small):
-    """For a few channels of one window, written out: units by kind, factors by their chance."""
-    p, test = true_p(SMALL), small.arrays["test"]
-    scores = AllKnown(small, p).of_all()
-    window, table = 3, channels_of_he()
+    """For a few channels of one window, written out: what their boxes can hold, by unit and factor."""
+    p, test, truth = true_p(SMALL), small.arrays["test"], small.arrays["truth"]
+    known, table = AllKnown(small, p), channels_of_he()
+    scores, of_weak = known.of_all(), known.of_factor(0.8)
+    assert np.isneginf(scores[~truth["faulty"]]).all()
+    window = int(np.flatnonzero(truth["faulty"])[1])
+    box = unit_names(table)["rbx"].to_numpy()
     typical = p[test["run"] == test["run"][window]].reshape(-1, len(table))
     typical = typical[len(typical) // 2]
     hits, events = test["counts"][window].astype(float), test["n_events"][window].astype(float)[:, None]
@@ -219,26 +250,32 @@ def test_the_bound_is_the_sum_over_all_that_could_have_been(small):
         return (each + (events - hits[:, columns]) * (np.log1p(-f) - np.log1p(-b))).sum(axis=0)
 
     for channel in (0, 1000, 6000):
-        odds = []
+        own, rest, weak = [], [np.log(13 / 36)], -np.inf
         for kind, wanted in benchmark_data.UNITS:
             units = units_of(kind, table)
-            (mine,) = [i for i, inside in enumerate(units.members) if channel in inside]
-            chances = _chances(units.take([mine]), typical)[:, 0]
-            assert chances.sum() == pytest.approx(1.0)
-            for factor, chance in zip(benchmark_data.FACTORS, chances, strict=True):
-                change = np.abs(np.minimum(1.0, factor * typical) - typical) > 1e-6
-                if chance and change[channel]:
-                    inside = units.members[mine]
-                    whole = ratio(inside[change[inside]], factor).sum()
-                    odds.append(np.log(chance * wanted / len(units)) + whole)
-        assert scores[window, channel] == pytest.approx(np.logaddexp.reduce(odds), rel=1e-4, abs=1e-3)
+            inside_box = [i for i, inside in enumerate(units.members) if box[inside[0]] == box[channel]]
+            chances = _chances(units.take(inside_box), typical)
+            assert chances.sum(axis=0) == pytest.approx(1.0)
+            for place, unit in enumerate(inside_box):
+                inside = units.members[unit]
+                for factor, chance in zip(benchmark_data.FACTORS, chances[:, place], strict=True):
+                    if not chance:
+                        continue
+                    change = np.abs(np.minimum(1.0, factor * typical) - typical) > 1e-6
+                    term = np.log(chance * wanted / len(units)) + ratio(inside[change[inside]], factor).sum()
+                    (own if channel in inside and change[channel] else rest).append(term)
+                    if kind == "channel" and channel in inside and factor == 0.8:
+                        weak = term
+        rest = np.logaddexp.reduce(rest)
+        assert scores[window, channel] == pytest.approx(np.logaddexp.reduce(own) - rest, rel=1e-4, abs=1e-3)
+        assert of_weak[window, channel] == pytest.approx(weak - rest, rel=1e-4, abs=1e-3)
 
 
 def test_every_figure_is_shown_with_its_interval(small):
     chance = score("chance", np.random.default_rng(0).random(small.shape), small)
     perfect = score("perfect", (small.arrays["truth"]["factor"] != 1).astype(float), small)
     samples = healthy_samples(small)
-    assert samples["other runs"] == (~small.arrays["truth"]["faulty"][:12]).sum() * 6768
+    assert samples["other runs"] == (small.arrays["truth"]["factor"][:12] == 1).sum()
     assert samples["other era"] == 0
     first, second = ranking_rows([chance, perfect], samples)
     assert [(row[0], row[1]) for row in (first, second)] == [("1", "perfect"), ("2", "chance")]
@@ -252,8 +289,8 @@ def test_every_figure_is_shown_with_its_interval(small):
 
 
 def test_the_documented_ranking_is_the_one_shipped():
-    page = (Path(__file__).parents[2] / "docs" / "benchmark.md").read_text(encoding="utf-8")
-    samples = {"other runs": 541_440, "other pile-up": 541_440, "other era": 270_720}
+    page = DOCS.read_text(encoding="utf-8")
+    samples = {"other runs": 1_074_182, "other pile-up": 1_074_223, "other era": 537_097}
     for place, name, figures in ranking_rows(shipped_standings(), samples):
         cells = (place, name, *(f"{value} {edges}" for value, edges in figures))
         assert f"| {' | '.join(cells)} |" in page

@@ -84,7 +84,8 @@ def score(
     The data must be those of the published version, array by array. Ranked by the area under the precision-recall
     curve on other runs; false-positive rates are per channel-window at 99 % capture of single channels. Below each
     figure stands its 95 % interval from drawing windows; no false positive at all is less than one of the healthy
-    samples, with the exact upper edge. "true p, all known" is what nothing can beat.
+    samples, with the exact upper edge. "true p, all known" knows how the faults were made and which windows hold some:
+    no score that judges readout boxes one by one can be expected to beat it.
 
     Examples
     --------
@@ -95,15 +96,16 @@ def score(
     from calowatch.cli.terminal import print_json, terminal_progress
     from calowatch.core.provenance import provenance
     from calowatch.evaluate.benchmark import (
+        SCORING,
         baseline_standings,
         bundle_standings,
         healthy_samples,
-        read_scores,
         save_standings,
         shipped_standings,
     )
     from calowatch.evaluate.benchmark import score as score_one
-    from calowatch.evaluate.benchmark_data import open_benchmark
+    from calowatch.evaluate.benchmark_data import VERSION, open_benchmark
+    from calowatch.evaluate.benchmark_scores import read_scores
 
     benchmark = open_benchmark(data)
     found = [
@@ -118,7 +120,9 @@ def score(
         save_standings(save, found, record)
     if json:
         told = [standing.to_dict() for standing in found]
-        print_json({"provenance": record, "n_healthy": healthy_samples(benchmark), "standings": told})
+        n_healthy = healthy_samples(benchmark)
+        definition = {"version": VERSION, "scoring": SCORING}
+        print_json({**definition, "provenance": record, "n_healthy": n_healthy, "standings": told})
     else:
         _show(found, healthy_samples(benchmark))
 
@@ -129,9 +133,12 @@ def _show(standings: "list[Standing]", samples: dict[str, int]) -> None:
     from rich.text import Text
 
     from calowatch.cli.terminal import results_console
+    from calowatch.evaluate.benchmark import SCORING
+    from calowatch.evaluate.benchmark_data import VERSION
     from calowatch.present.benchmark import HEAD, ranking_rows
 
     title = "PR-AUC, and false-positive rate at 99 % capture, factor 0.8; 95 % intervals below"
+    title += f" (benchmark version {VERSION}, scoring {SCORING})"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, collapse_padding=True)
     for i, name in enumerate(HEAD):
         table.add_column(name, justify="left" if i == 1 else "right", no_wrap=i > 1, overflow="fold")

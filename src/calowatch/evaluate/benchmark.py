@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -36,20 +35,25 @@ from calowatch.models.pca import Pca
 from calowatch.models.reference import Reference
 
 __all__ = [
+    "SCORING",
     "Standing",
     "baseline_standings",
     "bound_standings",
     "bundle_standings",
     "healthy_samples",
-    "read_scores",
+    "save_standings",
     "score",
     "shipped_standings",
 ]
 
 Floats = npt.NDArray[np.floating[Any]]
 
+SCORING = 2
+"""Definition of the figures: since 2, healthy channels of faulty windows are negatives as those of healthy ones are."""
+
 _MIN_EVENTS = 100
 _AT_ONCE = 8
+_NONE = -1.0  # below every rank
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class Standing:
     name
         Whose scores.
     pr_auc
-        Area under the precision-recall curve over all channel-windows of other runs: what ranks.
+        Area under the precision-recall curve over all channel-windows of other runs, those of faulty windows too: what
+        ranks.
     fpr
         False-positive rate per channel-window at 99 % capture of single channels at factor 0.8, by condition.
     by_factor
@@ -89,68 +94,6 @@ class Standing:
         }
 
 
-def read_scores(path: Path | str, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
-    """Return predictions: one score per test window and channel, larger for more suspicious.
-
-    Parameters
-    ----------
-    path
-        ``.npy``; ``.npz`` or HDF5 with one array or one called ``scores``; Parquet with a row per window and a column
-        per channel, or with columns ``window``, ``channel`` (its row in channels.csv) and ``score``.
-    shape
-        Windows and channels.
-
-    Raises
-    ------
-    FormatError
-        When the file is none of these.
-    InputError
-        When the shape is another, or a score is NaN.
-    """
-    path = Path(path)
-    try:
-        values = _read(path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        fix = "write it with numpy.savez(FILE, scores=scores)"
-        raise FormatError(
-            path, "scores as npy, npz, HDF5 or Parquet", f"something else ({error})", fix
-        ) from error
-    if values.shape != shape:
-        fix = "give one score per window of test.npz and channel of channels.csv, in their order"
-        raise InputError(path, f"scores of shape {shape}: windows, channels", str(values.shape), fix)
-    if np.isnan(values).any():
-        found = f"{int(np.isnan(values).sum())} NaN"
-        raise InputError(
-            path, "a number everywhere", found, "give the lowest score where you have no verdict"
-        )
-    return values
-
-
-def _read(path: Path) -> npt.NDArray[np.float64]:
-    if path.suffix == ".npy":
-        return np.asarray(np.load(path, allow_pickle=False), np.float64)
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays[_only(list(arrays.files))], np.float64)
-    if path.suffix in (".h5", ".hdf5"):
-        with h5py.File(path) as file:
-            return np.asarray(file[_only(list(file))][()], np.float64)
-    if path.suffix in (".parquet", ".pq"):
-        table = pd.read_parquet(path)
-        if {"window", "channel", "score"} <= set(table.columns):
-            table = table.pivot_table(index="window", columns="channel", values="score", sort=True)
-        return table.to_numpy(np.float64)
-    raise ValueError(f"{path.suffix or 'no'} ending")
-
-
-def _only(names: list[str]) -> str:
-    if "scores" in names:
-        return "scores"
-    if len(names) != 1:
-        raise KeyError(f"one array, or one called scores, among {', '.join(names) or 'nothing'}")
-    return names[0]
-
-
 def score(
     name: str, values: Floats, benchmark: Benchmark, *, ours: bool = False, draws: int = 200
 ) -> Standing:
@@ -169,12 +112,14 @@ def score(
     draws
         Of the bootstrap.
     """
-    finite = _finite(values)
-    return _standing_of(name, lambda _: finite, benchmark, ours=ours, draws=draws)
+    ranks = _ranks(values)
+    return _standing_of(name, lambda _: ranks, benchmark, ours=ours, draws=draws)
 
 
-def _finite(values: Floats) -> npt.NDArray[np.float32]:
-    return np.nan_to_num(np.asarray(values, np.float32), posinf=1e30, neginf=-1e30)
+def _ranks(values: Floats) -> npt.NDArray[np.float32]:
+    """Return scores as their places among the distinct ones, which single precision tells apart as all do not."""
+    known = np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return np.unique(known, return_inverse=True)[1].reshape(values.shape).astype(np.float32)
 
 
 def _standing_of(
@@ -194,7 +139,8 @@ def _standing_of(
 
     def ranking(known: float | None, positive: npt.NDArray[np.bool_]) -> Ranking:
         values = values_for(known)
-        return _ranking(values, (windows, positive), np.sort(values[quiet], axis=1), draws)
+        negatives = _negatives(values, factor == 1.0, (windows, np.flatnonzero(quiet)))
+        return _ranking(values, (windows, positive), negatives, draws)
 
     for number, words in enumerate(CONDITIONS):
         mine = condition == number
@@ -215,10 +161,9 @@ def _standing_of(
 
 
 def healthy_samples(benchmark: Benchmark) -> dict[str, int]:
-    """Return the healthy channel-windows behind the false-positive rates of each condition."""
-    quiet, condition = ~benchmark.arrays["truth"]["faulty"], benchmark.arrays["test"]["condition"]
-    n = benchmark.shape[1]
-    return {words: int((quiet & (condition == i)).sum()) * n for i, words in enumerate(CONDITIONS)}
+    """Return the healthy channel-windows behind the figures of each condition, in healthy and in faulty windows."""
+    healthy, condition = benchmark.arrays["truth"]["factor"] == 1.0, benchmark.arrays["test"]["condition"]
+    return {words: int(healthy[condition == i].sum()) for i, words in enumerate(CONDITIONS)}
 
 
 def bound_standings(
@@ -229,7 +174,7 @@ def bound_standings(
     known = AllKnown(benchmark, p, progress)
 
     def values_for(factor: float | None) -> npt.NDArray[np.float32]:
-        return _finite(known.of_all() if factor is None else known.of_factor(factor))
+        return _ranks(known.of_all() if factor is None else known.of_factor(factor))
 
     name = f"true p, {SAID['known']}"
     return [
@@ -247,16 +192,37 @@ def _singles(benchmark: Benchmark) -> npt.NDArray[np.bool_]:
     return found
 
 
+def _negatives(
+    values: Floats,
+    healthy: npt.NDArray[np.bool_],
+    windows: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+) -> npt.NDArray[np.float32]:
+    """Return the scores of healthy channels, increasing along each row, filled up with `_NONE`.
+
+    Each row is a block: a window without faults and the faulty one of the same place.
+    """
+    faulty, quiet = windows
+    rows = np.full((max(len(faulty), len(quiet)), 2 * values.shape[1]), _NONE, np.float32)
+    rows[: len(quiet), : values.shape[1]] = values[quiet]
+    rows[: len(faulty), values.shape[1] :] = np.where(healthy[faulty], values[faulty], _NONE)
+    rows.sort(axis=1)
+    return rows
+
+
 def _ranking(
-    values: Floats, chosen: tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]], healthy: Floats, draws: int
+    values: Floats,
+    chosen: tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]],
+    negatives: npt.NDArray[np.float32],
+    draws: int,
 ) -> Ranking:
-    """Return the ranking of some channel-windows of faulty windows, each paired with a healthy window as its block."""
+    """Return the ranking of some channel-windows of faulty windows against the healthy ones."""
     windows, positive = chosen
     rows, columns = np.nonzero(positive[windows])
-    blocks = rows % len(healthy)
-    prevalence = len(rows) / (len(windows) * values.shape[1])
-    counts = block_counts((values[windows[rows], columns], blocks), healthy)
-    return rank(counts, prevalence=prevalence, draws=draws)
+    counts = block_counts((values[windows[rows], columns], rows), negatives)
+    filled = (negatives == _NONE).sum(axis=1)
+    sizes = counts.sizes - np.column_stack([np.zeros_like(filled), filled])
+    beaten = (counts.beaten - filled[:, None]).astype(np.float32)
+    return rank(replace(counts, beaten=beaten, sizes=sizes), draws=draws)
 
 
 def _windows(
@@ -362,8 +328,19 @@ def _shipped() -> Path:
 
 
 def shipped_standings() -> list[Standing]:
-    """Return the standings of our baselines on the published benchmark, as they came with the program."""
+    """Return the standings of our baselines on the published benchmark, as they came with the program.
+
+    Raises
+    ------
+    FormatError
+        When their figures are of another definition.
+    """
     told = json.loads(_shipped().read_text(encoding="utf-8"))
+    found = (told.get("version"), told.get("scoring"))
+    if found != (VERSION, SCORING):
+        expected = f"figures of benchmark version {VERSION}, scoring {SCORING}"
+        fix = "make them here with calowatch benchmark score --baselines"
+        raise FormatError(_shipped().name, expected, f"version {found[0]}, scoring {found[1]}", fix)
     return [_standing(row) for row in told["standings"]]
 
 
@@ -383,6 +360,5 @@ def _standing(row: Mapping[str, Any]) -> Standing:
 
 def save_standings(path: Path, standings: Sequence[Standing], record: Mapping[str, Any]) -> None:
     """Write standings as the program ships them."""
-    write_json(
-        path, {"version": VERSION, "provenance": dict(record), "standings": [s.to_dict() for s in standings]}
-    )
+    rows = [standing.to_dict() for standing in standings]
+    write_json(path, {"version": VERSION, "scoring": SCORING, "provenance": dict(record), "standings": rows})

@@ -28,6 +28,7 @@ from calowatch.core.files import atomic_directory, write_json
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
 from calowatch.detector.table import channel_table
+from calowatch.evaluate.benchmark_scores import BROKEN
 from calowatch.simulate.ageing import Ageing
 from calowatch.simulate.conditions import ConditionsSettings
 from calowatch.simulate.injection import UNSEEN, UnitList, spread_out, units_of
@@ -322,11 +323,11 @@ def open_benchmark(folder: Path | str) -> Benchmark:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         arrays = {}
         for name in ("train", "validation", "test", "truth"):
-            with np.load(folder / f"{name}.npz", allow_pickle=False) as stored:
+            with (folder / f"{name}.npz").open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
                 arrays[name] = {key: stored[key] for key in stored.files}
         faults, channels = (pd.read_csv(folder / f"{name}.csv") for name in ("faults", "channels"))
         version, told = int(manifest["version"]), dict(manifest["sha256"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except BROKEN as error:
         raise FormatError(folder, expected, f"something else ({error})", fix) from error
     benchmark = Benchmark(arrays, faults, channels)
     published = SHA256 if version == VERSION and SHA256 else told

@@ -60,7 +60,7 @@ def ranking_rows(
     standings
         In any order.
     samples
-        Healthy channel-windows of each condition.
+        Healthy channel-windows of each condition, in windows with faults and without.
     """
     ranked = sorted(standings, key=lambda standing: -standing.pr_auc[0])
     rows = []

@@ -17,8 +17,8 @@ def prepare(
         typer.Argument(
             metavar="[RECIPE]",
             help="TOML file, or the name of a recipe that comes with calowatch: source-ls-split, whole-runs, blocks, "
-            "era; for networks he-source, he-source-iid, all-source-iid, he-rates (hb-, hf-, ho-rates); of a campaign's "
-            "runs campaign, campaign-iid, campaign-rates.",
+            "era; for networks he-source, he-source-iid, all-source-iid, he-rates (hb-, hf-, ho-rates); of a "
+            "campaign's runs campaign, campaign-iid, campaign-rates.",
             show_default=False,
         ),
     ] = None,

@@ -169,7 +169,7 @@ def best(cell: Cell, model: str) -> str | None:
     """Return a model's own evidence with the lowest rate at 99 % capture, the AUC deciding between equals."""
     own = [name for name in OWN if figures_of(cell, model, name)]
     if "calibrated" in own:
-        own.remove("mixture")  # stands in no table
+        own = [name for name in own if name != "mixture"]  # which then stands in no table
 
     def order(name: str) -> tuple[float, float]:
         told = cell["figures"][model][name]["channel"]

@@ -43,14 +43,14 @@ def test_it_is_that_of_every_score(seed):
 
 
 def test_one_lasting_alarm_is_not_cut_short():
-    """A channel that is hot for 400 windows is one alarm, though its flags are more than fifty per alarm."""
-    scores = np.random.default_rng(2).random((400, 80)).astype(np.float32)
-    scores[:, 7] += np.random.default_rng(3).permutation(400) + 1
-    top, where = kept_of(scores, 64)
-    pool = Pool("other", "", (None,), 0, 2000, 5)
+    """A channel that is hot for 120 windows is one alarm, though its flags are more than fifty per alarm."""
+    scores = np.random.default_rng(2).random((120, 12)).astype(np.float32)
+    scores[:, 7] += np.random.default_rng(3).permutation(120) + 1
+    top, where = kept_of(scores, 10)
+    pool = Pool("other", "", (None,), 0, 600, 5)
     threshold, _ = threshold_of_a_day(top, where, pool, days(1))
-    assert threshold == lowest_by_trying(scores, 400, 1)
-    assert (scores > threshold).sum() == 400
+    assert threshold == lowest_by_trying(scores, 120, 1)
+    assert (scores > threshold).sum() == 120
 
 
 def test_more_alarms_than_scores_kept_never_rest_on_lost_scores():

@@ -80,7 +80,8 @@ def compare(
 
 
 def _keep(found: "Comparison", page: Path, seed: int) -> None:
-    from calowatch.cli.kept_page import commit, keep_part, typed_command
+    from calowatch.cli.kept_page import keep_part, typed_command
+    from calowatch.core.provenance import commit
     from calowatch.present.compare_ranked import ranking_markdown
 
     assert found.ranked is not None

@@ -60,8 +60,9 @@ def learning_curve(
     calowatch evaluate learning-curve egamma-trees egamma-convnet --data egamma --out curve
     calowatch evaluate learning-curve jets-trees --data jets.parquet --sizes 1000,3000,10000 --out curve --json
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
-    from calowatch.cli.kept_page import commit, keep_part, typed_command
+    from calowatch.cli.kept_page import keep_part, typed_command
     from calowatch.cli.terminal import print_json, terminal_progress
+    from calowatch.core.provenance import commit
     from calowatch.evaluate.learning_curve import CurveTask, evaluate_learning
     from calowatch.present.learning_curve import learning_markdown
 

@@ -2,7 +2,6 @@
 
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 from calowatch.core.errors import InputError
 from calowatch.core.files import atomic_file
+from calowatch.core.provenance import commit
 
-__all__ = ["commit", "keep_page", "keep_part", "typed_command"]
+__all__ = ["keep_page", "keep_part", "typed_command"]
 
 
 def typed_command() -> str:
@@ -80,13 +80,3 @@ def keep_part(page: Path, name: str, text: str, pictures: Mapping[str, Path]) ->
     for beside, picture in pictures.items():
         with atomic_file(page.with_name(beside)) as scratch:
             shutil.copyfile(picture, scratch)
-
-
-def commit() -> str | None:
-    """Return the commit of the program, where it runs from a checkout."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    asked, here = [git, "rev-parse", "--short", "HEAD"], Path(__file__).parent
-    found = subprocess.run(asked, cwd=here, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-    return found.stdout.strip() or None

@@ -1,12 +1,15 @@
 """Where an artefact came from: what made it, from what, when, with which versions and seed."""
 
 import platform
+import shutil
+import subprocess
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-__all__ = ["provenance"]
+__all__ = ["commit", "provenance"]
 
 _LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "uproot", "h5py", "torch")
 
@@ -55,3 +58,13 @@ def provenance(
         "seed": seed,
         "options": dict(options or {}),
     }
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout that the program runs from, if it does."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    asked, here = [git, "rev-parse", "--short=12", "HEAD"], Path(__file__).parent
+    found = subprocess.run(asked, cwd=here, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
+    return found.stdout.strip() or None

@@ -6,7 +6,8 @@ from calowatch.present.campaign_numbers import AXES, Result, on_axis
 from calowatch.present.campaign_panels import panels_of
 from calowatch.present.campaign_tables import axis_table, cost_table, daily_table, finding_table, point_table
 from calowatch.present.campaign_words import INTERVALS, sentences
-from calowatch.present.panels_page import Page, Section, Table
+from calowatch.present.markdown import markdown_table
+from calowatch.present.panels_page import Page, Section
 
 __all__ = ["campaign_page", "markdown"]
 
@@ -97,12 +98,5 @@ def markdown(result: Result, command: str) -> str:
     for section in _sections(result):
         lines += ["", f"## {section.heading}", "", *([section.note, ""] if section.note else [])]
         for table in section.tables:
-            lines += _markdown_table(table)
+            lines += markdown_table(table)
     return "\n".join(lines) + "\n"
-
-
-def _markdown_table(table: Table) -> list[str]:
-    def row(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-    return [row(table.head), "|" + "---|" * len(table.head), *(row(cells) for cells in table.rows)]

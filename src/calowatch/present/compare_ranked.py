@@ -8,6 +8,7 @@ import numpy as np
 
 from calowatch.metrics.classification import Figure, as_json
 from calowatch.present.classify import figure_text
+from calowatch.present.markdown import markdown_table
 from calowatch.present.panels import Panel, Series
 from calowatch.present.panels_page import Section, Table
 
@@ -234,11 +235,6 @@ def ranking_sections(ranked: Ranked) -> list[Section]:
     return sections
 
 
-def _lines(table: Table) -> list[str]:
-    rows = [table.head, ["---"] * len(table.head), *table.rows]
-    return ["| " + " | ".join(row) + " |" for row in rows]
-
-
 def ranking_markdown(ranked: Ranked, picture: str, told: Mapping[str, Any]) -> str:
     """Return the ranking as a part of a Markdown page.
 
@@ -256,14 +252,14 @@ def ranking_markdown(ranked: Ranked, picture: str, told: Mapping[str, Any]) -> s
     lines = [
         _words(ranked),
         "",
-        *_lines(ranking),
+        *markdown_table(ranking),
         "",
         f"![{' against '.join(ranked.classes)}]({picture})",
         "",
     ]
     if len(ranked.rows) > 2:
-        lines += ["ROC-AUC of the row less that of the column, paired:", "", *_lines(pairs), ""]
+        lines += ["ROC-AUC of the row less that of the column, paired:", "", *markdown_table(pairs), ""]
     lines += [f"Note: {note}" for note in ranked.notes] + [""] * bool(ranked.notes)
     if ranked.published:
-        lines += [f"**{_OTHER}.** {_other_words(ranked)}", "", *_lines(other), ""]
+        lines += [f"**{_OTHER}.** {_other_words(ranked)}", "", *markdown_table(other), ""]
     return "\n".join([*lines, made])

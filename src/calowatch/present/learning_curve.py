@@ -10,6 +10,7 @@ import pandas as pd
 from calowatch.metrics.classification import Figure
 from calowatch.present.classify import figure_text
 from calowatch.present.explore_colours import MARKERS, series_colours
+from calowatch.present.markdown import markdown_table
 from calowatch.present.panels import Panel, Series
 from calowatch.present.panels_page import Page, Section, Table
 
@@ -117,8 +118,6 @@ def learning_markdown(curve: LearningCurve, picture: str, told: Mapping[str, Any
     told
         ``command``, ``commit`` and ``seed``, so that it can be made again.
     """
-    table = _table(curve)
-    rows = [table.head, ["---"] * len(table.head), *table.rows]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines = markdown_table(_table(curve))
     made = f"Made by `{told['command']}`; seed {told['seed']}, commit {told['commit'] or 'unknown'}."
     return "\n".join([_WORDS, "", *lines, "", f"![ROC-AUC by training images]({picture})", "", made])

@@ -5,6 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from calowatch.present.markdown import markdown_table
+from calowatch.present.panels_page import Table
+
 __all__ = ["battery_page", "share_words"]
 
 
@@ -26,8 +29,7 @@ def share_words(value: float, low: float, high: float) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], head: Sequence[str]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(markdown_table(Table(head, rows)))
 
 
 def _share(row: Mapping[Any, Any] | None, name: str) -> str:

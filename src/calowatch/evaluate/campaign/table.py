@@ -1,16 +1,13 @@
 """The result of a campaign as one document: who, where, and every figure with its interval."""
 
 import json
-import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from calowatch.core.provenance import provenance
+from calowatch.core.provenance import commit, provenance
 from calowatch.evaluate.campaign.alarms import HealthyRecord, alarm_rate, read_healthy, threshold_of_a_day
 from calowatch.evaluate.campaign.cells import Cell, cells_of
 from calowatch.evaluate.campaign.evidence import EVIDENCES
@@ -60,16 +57,6 @@ def collect(work: Workbench, everyone: Sequence[Contestant]) -> Result:
             "commit": commit(),
         },
     }
-
-
-def commit() -> str | None:
-    """Return the commit of the checkout that the program runs from, if it does."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    asked, here = [git, "rev-parse", "--short=12", "HEAD"], Path(__file__).parent
-    found = subprocess.run(asked, cwd=here, capture_output=True, text=True, check=False)  # noqa: S603 - fixed words
-    return found.stdout.strip() or None
 
 
 def _records(work: Workbench, who: Contestant) -> dict[str, HealthyRecord]:

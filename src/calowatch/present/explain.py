@@ -1,6 +1,6 @@
 """Figures of explanations: an image with what each method points at, means per class, experts, faithfulness curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, ListedColormap, LogNorm, Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from calowatch.present.explore_colours import MARKERS, series_colours
@@ -92,6 +92,37 @@ class MapFigure:
     image: Floats
     maps: Mapping[str, Floats]
     label: str = "as read"
+
+
+def _window(maps: Iterable[Floats], field: Field) -> tuple[float, float, float, float] | None:
+    """Return the square that holds what the maps tell of a jet, as left, right, low, high; none where all is told.
+
+    A jet's image is mostly empty: without it the maps are a dot each.
+    """
+    if field.kind != "jets":
+        return None
+    known = [np.abs(np.nan_to_num(values)) for values in maps]
+    weight = np.max([values / (values.max() or 1.0) for values in known], axis=0)
+    places = np.argwhere(weight > 0.08)
+    if not len(places):
+        return None
+    middle = (np.array(field.channels.shape) - 1) / 2
+    reach = 5 * np.ceil(np.abs(places - middle).max() / 5) + 2.5
+    if reach >= middle.min():
+        return None
+    (row, column) = middle
+    return column - reach, column + reach, row - reach, row + reach
+
+
+def _zoom(axes: Axes, window: tuple[float, float, float, float] | None) -> None:
+    if window is not None:
+        axes.set(xlim=window[:2], ylim=window[2:])
+
+
+def _outline(axes: Axes, window: tuple[float, float, float, float] | None) -> None:
+    if window is not None:
+        left, right, low, high = window
+        axes.add_patch(Rectangle((left, low), right - left, high - low, fill=False, ec="black", lw=1.2))
 
 
 def _frame(rows: int, columns: int, title: str) -> tuple[Figure, npt.NDArray[np.object_]]:
@@ -217,7 +248,8 @@ def _image_colours(image: Floats, field: Field) -> tuple[Colormap, Normalize]:
 def write_sample(path: Path, shown: MapFigure, field: Field) -> Path:
     """Draw one image, each method's map, and the map laid over the image in grey; return the path.
 
-    Overlays are the more opaque the more a cell counts; blue counts against the class.
+    Overlays are the more opaque the more a cell counts; blue counts against the class. Maps of a jet show the square
+    drawn in its image: the rest tells nothing.
     """
     with matplotlib.style.context([mplhep.style.CMS, STYLE]):
         figure, grid = _frame(2, 1 + len(shown.maps), shown.title)
@@ -228,6 +260,8 @@ def write_sample(path: Path, shown: MapFigure, field: Field) -> Path:
         rgb[field.channels & (shown.image <= 0)] = to_rgb(zero_colour)
         _show(grid[0, 0], rgb, field, "image", first=True)
         _bar(figure, grid[0, 0], colours, norm, shown.label)
+        window = _window(shown.maps.values(), field)
+        _outline(grid[0, 0], window)
         grid[1, 0].set_axis_off()
         for column, (name, values) in enumerate(shown.maps.items(), start=1):
             scale = _scale(values, name, field)
@@ -240,6 +274,8 @@ def write_sample(path: Path, shown: MapFigure, field: Field) -> Path:
                 "over the image",
                 first=column == 1,
             )
+            _zoom(grid[0, column], window)
+            _zoom(grid[1, column], window)
         zero = bool((field.channels & (shown.image <= 0)).any())
         _legend(figure, field, [Patch(facecolor=zero_colour, edgecolor="0.4", label="zero")] if zero else [])
         figure.savefig(path, dpi=80, pil_kwargs={"compress_level": 4})
@@ -260,15 +296,20 @@ def _overlay(image: Floats, values: Floats, field: Field, scale: tuple[Colormap,
 
 
 def write_means(path: Path, means: Mapping[str, Mapping[str, Floats]], field: Field, title: str) -> Path:
-    """Draw mean maps, one row per class, one column per method; return the path."""
+    """Draw mean maps, one row per class, one column per method; return the path.
+
+    Of jets the middle only, where the rest of the maps tells nothing.
+    """
     with matplotlib.style.context([mplhep.style.CMS, STYLE]):
         methods = list(next(iter(means.values())))
         figure, grid = _frame(len(means), len(methods), title)
+        window = _window([values for maps in means.values() for values in maps.values()], field)
         for row, (name, maps) in enumerate(means.items()):
             for column, (method, values) in enumerate(maps.items()):
                 scale = _scale(values, method, field)
                 axes = grid[row, column]
                 _show(axes, _colours(values, field, *scale), field, f"{name}\n{method}", first=column == 0)
+                _zoom(axes, window)
                 _bar(figure, axes, *scale, "relative")
         _legend(figure, field)
         figure.savefig(path, dpi=80, pil_kwargs={"compress_level": 4})

@@ -9,9 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-__all__ = ["commit", "provenance"]
+__all__ = ["commit", "provenance", "versions"]
 
-_LIBRARIES = ("numpy", "scipy", "xarray", "zarr", "uproot", "h5py", "torch")
+_LIBRARIES = (
+    *("numpy", "scipy", "xarray", "zarr", "uproot", "awkward", "h5py", "pyarrow", "torch"),
+    *("pythia8mc", "fastjet"),
+)
 
 
 def _version(name: str) -> str | None:
@@ -19,6 +22,17 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Return the versions of those libraries that are installed.
+
+    Examples
+    --------
+    >>> list(versions("numpy", "no-such-library"))
+    ['numpy']
+    """
+    return {name: found for name in names if (found := _version(name))}
 
 
 def provenance(
@@ -53,7 +67,7 @@ def provenance(
         "calowatch": _version("calowatch"),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
-        "libraries": {name: found for name in _LIBRARIES if (found := _version(name))},
+        "libraries": versions(*_LIBRARIES),
         "sources": [dict(source) for source in sources],
         "seed": seed,
         "options": dict(options or {}),

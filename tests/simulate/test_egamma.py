@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from calowatch.core.errors import InputError
+from calowatch.io import egamma as read
 from calowatch.metrics.ranking import roc_auc
 from calowatch.metrics.showers import SHOWER_OBSERVABLES, shower_observables
 from calowatch.simulate.chunks import Chunk
@@ -51,6 +52,10 @@ def test_images_are_those_of_the_published_layout(electrons, photons):
 def test_sparsity_is_the_published_one(electrons, photons):
     share = np.mean([(events.energy != 0).mean() for events in (electrons, photons)])
     assert share == pytest.approx(0.055, abs=0.002)
+
+
+def test_labels_are_those_that_are_read():
+    assert CLASSES is read.CLASSES
 
 
 def test_truth_says_what_happened(electrons, photons):

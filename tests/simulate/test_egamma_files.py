@@ -1,6 +1,8 @@
 """The two files of a generation: the same whoever makes them, gone on with, and read back."""
 
 import json
+import shutil
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
@@ -52,17 +54,18 @@ def test_unfinished_work_is_gone_on_with(tmp_path, monkeypatch):
     request = EgammaRequest(240, tmp_path, seed=1)
     whole = simulate_egamma(EgammaRequest(240, tmp_path / "whole", seed=1))
 
+    @contextmanager
     def broken(plan, folder, place, progress):
-        run_chunks(plan, folder, place, progress)
-        next(iter(sorted(folder.glob("chunk-*")))).unlink()
-        raise KeyboardInterrupt
+        with run_chunks(plan, folder, place, progress):
+            next(iter(sorted(folder.glob("chunk-*")))).unlink()
+            raise KeyboardInterrupt
+        yield
 
-    monkeypatch.setattr(egamma_files, "run_chunks", broken)
-    with pytest.raises(KeyboardInterrupt):
-        simulate_egamma(request)
-    monkeypatch.undo()
-    monkeypatch.setattr(egamma_files, "CHUNK", 60)
-    with pytest.raises(ConflictError, match="earlier settings"):
+    with monkeypatch.context() as patched:
+        patched.setattr(egamma_files, "run_chunks", broken)
+        with pytest.raises(KeyboardInterrupt):
+            simulate_egamma(request)
+    with pytest.raises(ConflictError, match=r"\(seed 2\), found an unfinished generation with seed 1"):
         simulate_egamma(EgammaRequest(240, tmp_path, seed=2))
     progress = SilentProgress()
     again = simulate_egamma(request, progress)
@@ -78,6 +81,7 @@ def test_files_say_how_they_were_made(tmp_path):
         assert file["y"][:].tolist() == [1.0] * 10
         assert (file["X"].dtype, file["y"].dtype) == (np.float32, np.float32)
     assert (record["verb"], record["seed"], record["options"]["pt"]) == ("simulate egamma", 9, 50.0)
+    assert {"n": 20, "version": 1, "chunk": 60}.items() <= record["options"].items()
     images = read_egamma(made.files)
     assert set(images.table["block"]) == {0, 1}
     assert {"eta", "phi", "pt", "charge", "conversions", "brems"} <= set(images.table)
@@ -95,6 +99,43 @@ def test_the_verb(tmp_path, capsys):
         main(["simulate", "egamma", "--out", str(tmp_path), "--workers", "2", "--cluster", "tcp://x:1"]) == 2
     )
     assert "drop one of them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--material", "--field"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_what_is_no_number_is_refused_before_anything_is_made(tmp_path, capsys, option, value):
+    assert main(["simulate", "egamma", "--out", str(tmp_path / "a"), option, value]) == 2
+    assert f"{option}: expected a number, 0 or more, found {value}" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failed_start_does_not_block_the_next_one(tmp_path, capsys):
+    words = ["simulate", "egamma", "--out", str(tmp_path), "--n", "4"]
+    assert main([*words, "--workers", "0", "--seed", "5"]) == 2
+    assert main([*words, "--seed", "6"]) == 0
+
+
+def test_an_earlier_pair_is_replaced_and_one_of_another_number_is_not_joined(tmp_path):
+    simulate_egamma(EgammaRequest(20, tmp_path, seed=3))
+    made = simulate_egamma(EgammaRequest(20, tmp_path, seed=4))
+    with h5py.File(made.files[0]) as file:
+        assert json.loads(file.attrs["provenance"])["seed"] == 4
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with pytest.raises(ConflictError, match=r"n10_RHv1\.hdf5.*remove them"):
+        simulate_egamma(EgammaRequest(40, tmp_path, seed=4))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
+def test_published_files_are_not_written_over(tmp_path):
+    made = simulate_egamma(EgammaRequest(20, tmp_path))
+    with h5py.File(made.files[1], "a") as file:
+        del file.attrs["provenance"]
+    with pytest.raises(ConflictError, match="would be lost"):
+        simulate_egamma(EgammaRequest(20, tmp_path))
+    shutil.copy(made.files[0], made.files[1])
+    made.files[0].write_bytes(b"no HDF5")
+    with pytest.raises(ConflictError, match=r"SinglePhoton.*would be lost"):
+        simulate_egamma(EgammaRequest(20, tmp_path))
 
 
 def test_one_image_is_too_few(tmp_path):

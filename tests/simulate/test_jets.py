@@ -1,7 +1,9 @@
 """Jets: what is generated is the same on any number of workers, matched in pT, and keeps the generator's energy."""
 
 import json
+import math
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,10 +11,11 @@ import pytest
 
 from calowatch.core.errors import ConflictError, InputError
 from calowatch.core.progress import SilentProgress
+from calowatch.io import jets as read
 from calowatch.io.jets import read_jets
 from calowatch.simulate import jets as module
 from calowatch.simulate.chunks import Place, run_chunks
-from calowatch.simulate.jets import CLASSES, JetSettings, jet_plan, matching_chance
+from calowatch.simulate.jets import CLASSES, JetSettings, collisions_each, jet_plan, matching_chance
 from calowatch.simulate.jets_files import JetRequest, simulate_jets
 from calowatch.simulate.pileup import PileupRequest, ready_library
 
@@ -36,7 +39,7 @@ def chunk(library):
 
 def test_both_classes_and_the_selection(chunk):
     assert np.bincount(chunk["y"]).tolist() == [3, 3]
-    assert CLASSES == ("gluon", "quark")
+    assert CLASSES is read.CLASSES
     assert ((chunk["pt"] > 90) & (chunk["pt"] < 170) & (np.abs(chunk["eta"]) < 1.37)).all()
     assert chunk["towers"].shape == (6, 25, 25)
     assert chunk["lengths"].sum() == len(chunk["index"]) == len(chunk["value"])
@@ -71,6 +74,8 @@ def test_a_file_is_the_same_with_any_number_of_workers(library, chunk, tmp_path)
     metadata = json.loads(pq.read_schema(one).metadata[b"provenance"])
     assert metadata["verb"] == "simulate jets"
     assert metadata["options"]["pileup"]["pool"] == "tests"
+    for known in (metadata["libraries"], metadata["options"]["jets"]["libraries"]):
+        assert {name: version(name) for name in ("pythia8mc", "fastjet")}.items() <= known.items()
     found = read_jets([one], tmp_path / "cache")
     assert found.reports[0].mean == pytest.approx(report.mean, rel=1e-5)
     assert found.table["block"].tolist() == [0] * 6 + [1] * 6
@@ -85,12 +90,17 @@ def test_a_generation_that_was_broken_off_goes_on(library, chunk, tmp_path, monk
 
     monkeypatch.setattr(module, "jet_chunk", quick)
     out, folder = tmp_path / "jets.parquet", tmp_path / "jets.parquet.chunks"
-    run_chunks(jet_plan(SETTINGS, library), folder)
-    (folder / "chunk-000001.npz").unlink()
+
+    def break_off():
+        with pytest.raises(KeyboardInterrupt), run_chunks(jet_plan(SETTINGS, library), folder) as paths:
+            raise KeyboardInterrupt
+        return paths
+
+    break_off()[1].unlink()
     simulate_jets(out, JetRequest(SETTINGS, READY, library.folder))
     assert made == [0, 1, 1]
-    run_chunks(jet_plan(SETTINGS, library), folder)
-    with pytest.raises(ConflictError, match="other"):
+    break_off()
+    with pytest.raises(ConflictError, match=r"\(jets.seed 5\), found .* with jets.seed 0"):
         simulate_jets(out, JetRequest(replace(SETTINGS, seed=5), READY, library.folder))
 
 
@@ -117,7 +127,12 @@ def test_classes_are_matched_by_dropping_hard_quark_jets():
 
 
 @pytest.mark.parametrize(
-    ("change", "named"), [({"n": 1}, "--n"), ({"chunk": 1}, "--chunk"), ({"pileup": -1.0}, "--pileup")]
+    ("change", "named"),
+    [
+        ({"n": 1}, "--n"),
+        ({"chunk": 1}, "--chunk"),
+        *(({"pileup": value}, "--pileup") for value in (-1.0, math.nan, math.inf)),
+    ],
 )
 def test_settings_that_cannot_be_are_refused(change, named, tmp_path):
     with pytest.raises(InputError, match=named):
@@ -127,6 +142,64 @@ def test_settings_that_cannot_be_are_refused(change, named, tmp_path):
 def test_a_folder_is_no_file(tmp_path):
     with pytest.raises(ConflictError, match="folder"):
         simulate_jets(tmp_path, JetRequest(SETTINGS))
+
+
+def test_chunks_of_another_generator_are_not_taken_up(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "jet_chunk", lambda task, asked: {"x": np.zeros(1)})
+    with pytest.raises(KeyboardInterrupt), run_chunks(jet_plan(SETTINGS, library), tmp_path / "chunks"):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(
+        module, "versions", lambda *names: {"pythia8mc": "9.0", "fastjet": version("fastjet")}
+    )
+    told = r"jets.libraries.pythia8mc 9.0\).* with jets.libraries.pythia8mc 8"
+    with (
+        pytest.raises(ConflictError, match=told),
+        run_chunks(jet_plan(SETTINGS, library), tmp_path / "chunks"),
+    ):
+        pass
+
+
+def test_a_library_has_a_collision_for_every_chunk(library, tmp_path):
+    settings = replace(SETTINGS, n=122, chunk=2)
+    with pytest.raises(InputError, match="at least 61 collisions"):
+        jet_plan(settings, library)
+    # Before a library is built that would not do.
+    folder = tmp_path / "pileup"
+    with pytest.raises(InputError, match="--library-size"):
+        simulate_jets(tmp_path / "jets.parquet", JetRequest(settings, READY, folder))
+    assert not list(tmp_path.iterdir())
+    assert collisions_each(replace(settings, n=120), 60) == 1
+    assert collisions_each(settings, 200) == 3
+
+
+def test_few_collisions_for_many_jets_are_told(library, chunk, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "jet_chunk", lambda task, asked: chunk)
+    for pileup, notes in ((100.0, 0), (600.0, 1)):
+        progress = SilentProgress()
+        request = JetRequest(replace(SETTINGS, pileup=pileup), READY, library.folder)
+        simulate_jets(tmp_path / "jets.parquet", request, progress)
+        assert sum("6 jets of a chunk share 30 collisions" in note for note in progress.notes) == notes
+
+
+def test_an_earlier_file_of_ours_is_replaced_and_no_other(library, chunk, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "jet_chunk", lambda task, asked: chunk)
+    out = tmp_path / "jets.parquet"
+    request = JetRequest(SETTINGS, READY, library.folder)
+    simulate_jets(out, request)
+    simulate_jets(out, replace(request, settings=replace(SETTINGS, seed=4)))
+    assert json.loads(pq.read_schema(out).metadata[b"provenance"])["seed"] == 4
+    pq.write_table(pq.read_table(out).replace_schema_metadata(None), out)
+    for content in (out.read_bytes(), b"no Parquet"):
+        out.write_bytes(content)
+        with pytest.raises(ConflictError, match="would be lost"):
+            simulate_jets(out, request)
+        assert out.read_bytes() == content
+
+
+def test_jets_and_their_library_need_two_places(tmp_path):
+    out = tmp_path / "jets.parquet"
+    with pytest.raises(ConflictError, match="--library"):
+        simulate_jets(out, JetRequest(SETTINGS, READY, out))
 
 
 def test_notes_tell_of_a_library_that_is_built(tmp_path):

@@ -1,12 +1,17 @@
 """The library of ready collisions: pools are disjoint, draws are turned and mirrored, and a share is kept to."""
 
 import json
+import shutil
+from contextlib import nullcontext
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
 
 from calowatch.core.errors import ConflictError, FormatError, InputError
+from calowatch.core.progress import SilentProgress
+from calowatch.simulate import pileup as module
 from calowatch.simulate.chunks import Place
 from calowatch.simulate.jets_events import CHARGED, PHOTON
 from calowatch.simulate.pileup import (
@@ -96,7 +101,50 @@ def test_a_damaged_library_is_named(tmp_path):
         open_library(library.folder)
 
 
-@pytest.mark.parametrize("change", [{"n": 0}, {"process": "elastic"}])
-def test_requests_that_cannot_be_are_refused(change, tmp_path):
+@pytest.mark.parametrize("change", [{"n": 0}, {"process": "elastic"}, {"pool": "../../evil"}])
+def test_requests_that_cannot_be_are_refused_before_anything_is_announced(change, tmp_path, monkeypatch):
+    monkeypatch.setenv("CALOWATCH_CACHE", str(tmp_path / "cache"))
+    progress = SilentProgress()
     with pytest.raises(InputError):
-        ready_library(replace(REQUEST, **change), tmp_path / "pileup")
+        ready_library(replace(REQUEST, **change), progress=progress)
+    assert not progress.notes
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_is_told_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "run_chunks", None)
+    folder, file = tmp_path / "foreign", tmp_path / "a.parquet"
+    folder.mkdir()
+    for path in (folder / "mine.txt", file):
+        path.write_text("precious")
+    for place in (folder, file):
+        with pytest.raises(ConflictError, match="choose another --library"):
+            ready_library(REQUEST, place)
+    monkeypatch.setenv("CALOWATCH_CACHE", str(file))
+    with pytest.raises(ConflictError, match="CALOWATCH_CACHE"):
+        ready_library(REQUEST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.parquet", "foreign"]
+
+
+def test_a_library_and_jets_of_one_name_have_unlike_chunks(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        module, "run_chunks", lambda plan, folder, *rest: asked.append(folder) or nullcontext([])
+    )
+    monkeypatch.setattr(module, "_join", lambda paths, folder: None)
+    build_library(REQUEST, tmp_path / "a.parquet")
+    assert asked[0].name != "a.parquet.chunks"
+
+
+def test_libraries_of_another_generator_are_refused(library, tmp_path, monkeypatch):
+    assert json.loads((library.folder / "pileup.json").read_text())["pythia8mc"] == version("pythia8mc")
+    older = tmp_path / "older"
+    shutil.copytree(library.folder, older)
+    manifest = json.loads((older / "pileup.json").read_text())
+    del manifest["pythia8mc"]  # as libraries were before they named it
+    (older / "pileup.json").write_text(json.dumps(manifest))
+    assert ready_library(REQUEST, older).manifest["pythia8mc"] == "8.317.2"
+    monkeypatch.setattr(module, "versions", lambda *names: {"pythia8mc": "9.0"})
+    for place in (older, library.folder):
+        with pytest.raises(InputError, match=r"pythia8mc 9.0, found pythia8mc 8"):
+            ready_library(REQUEST, place)

@@ -14,7 +14,15 @@ __all__ = ["egamma"]
 
 
 def egamma(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of the two files.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="DIR",
+            help="Folder of the two files; an earlier pair of the same names is replaced.",
+        ),
+    ],
     n: Annotated[int, typer.Option("--n", help="Images, half of each class.")] = 500_000,
     pt: Annotated[float, typer.Option("--pt", help="Transverse momentum in GeV.")] = 50.0,
     eta_max: Annotated[

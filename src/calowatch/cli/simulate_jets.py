@@ -14,7 +14,10 @@ __all__ = ["jets"]
 
 
 def jets(
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.parquet", help="The file.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE.parquet", help="The file; an earlier one is replaced."),
+    ],
     n: Annotated[int, typer.Option("--n", help="Jets, half of each class.")] = 40_000,
     pileup: Annotated[
         float,
@@ -33,7 +36,8 @@ def jets(
         ),
     ] = None,
     library_size: Annotated[
-        int, typer.Option("--library-size", help="Collisions in the library, built once.")
+        int,
+        typer.Option("--library-size", help="Collisions in the library, built once: one per chunk at least."),
     ] = 100_000,
     process: Annotated[
         str,

@@ -3,8 +3,14 @@
 What comes out depends on seed and chunk size alone, never on the number of workers or on where a run was broken off.
 """
 
+import errno
+import fcntl
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +32,9 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 """What a chunk gives: named arrays without objects."""
 
 _PLAN = "plan.json"
+_CHUNK = re.compile(r"chunk-\d{6}(-[0-9a-f]{12})?\.npz")
+_HALF = re.compile(r"\.(chunk-.*\.npz|plan\.json)\.[0-9a-f]{8}\.partial")
+_MOST_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -112,17 +121,22 @@ class Place:
 HERE = Place()
 
 
-def run_chunks(plan: ChunkPlan, folder: Path, place: Place = HERE, progress: Progress = SILENT) -> list[Path]:
-    """Make all chunks that ``folder`` does not hold yet, and return their files in the order of the plan.
+@contextmanager
+def run_chunks(
+    plan: ChunkPlan, folder: Path, place: Place = HERE, progress: Progress = SILENT
+) -> Iterator[list[Path]]:
+    """Make all chunks that ``folder`` does not hold yet, and yield their files in the order of the plan.
 
-    Workers hand their arrays back, and only this process writes: a cluster needs no folder in common.
+    The folder is for one process at a time. Once the caller is through with the chunks it is removed; on an error it
+    stays, to go on with, unless it holds no chunk. Workers hand their arrays back, and only this process writes: a
+    cluster needs no folder in common.
 
     Parameters
     ----------
     plan
         What to make.
     folder
-        Holds one npz file per chunk, and the plan. The caller removes it once it has what it wants.
+        Holds one npz file per chunk, each with a digest of the plan in its name, and the plan.
     place
         Who works.
     progress
@@ -131,12 +145,25 @@ def run_chunks(plan: ChunkPlan, folder: Path, place: Place = HERE, progress: Pro
     Raises
     ------
     ConflictError
-        When the folder holds chunks of another plan.
+        When the folder holds chunks of another plan, or another process is at it.
     InputError
         When there is no such cluster, or a chunk kills every worker that it is given.
     """
-    _claim(folder, plan)
-    paths = {chunk: folder / f"chunk-{chunk.number:06d}.npz" for chunk in plan.chunks}
+    check_place(folder)
+    with _locked(folder):
+        key = _claim(folder, plan)
+        paths = {chunk: folder / f"chunk-{chunk.number:06d}-{key}.npz" for chunk in plan.chunks}
+        try:
+            _make_missing(plan, paths, place, progress)
+            yield list(paths.values())
+        except BaseException:
+            if not _chunks(folder):
+                _remove(folder)
+            raise
+        _remove(folder)
+
+
+def _make_missing(plan: ChunkPlan, paths: Mapping[Chunk, Path], place: Place, progress: Progress) -> None:
     missing = [chunk for chunk, path in paths.items() if not _whole(path)]
     if len(missing) < len(paths):
         progress.note(f"going on: {len(paths) - len(missing)} of {len(paths)} chunks are there")
@@ -148,37 +175,138 @@ def run_chunks(plan: ChunkPlan, folder: Path, place: Place = HERE, progress: Pro
                 if isinstance(found, Lost):
                     raise _lost(chunk)
                 _keep(paths[chunk], found)
-    return list(paths.values())
 
 
 def _make(task: Callable[[Chunk], Arrays], chunk: Chunk, progress: Progress) -> Arrays:  # noqa: ARG001
     return task(chunk)
 
 
-def _claim(folder: Path, plan: ChunkPlan) -> None:
-    """Write the plan into a new folder, or make sure that the folder holds chunks of this one."""
-    check_place(folder)
-    wanted = json.loads(json.dumps({"calowatch": provenance("generate")["calowatch"], **plan.fingerprint}))
-    wanted["chunks"] = [[chunk.first, chunk.size, chunk.seed, chunk.stream] for chunk in plan.chunks]
-    path = folder / _PLAN
-    if path.is_file():
-        try:
-            held = json.loads(path.read_text())
-        except ValueError:
-            held = None
-        if held != wanted:
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the only lock of a folder (on itself, so that no file is left); make the folder where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not _had(descriptor, folder):
             raise ConflictError(
                 folder,
-                "chunks of the same settings, to go on with",
-                "an unfinished generation with others",
-                "give the earlier settings, or remove this folder",
+                "a folder that nobody works in",
+                "another process that generates into it",
+                "wait until that is done, or choose another place",
             )
-        return
-    write_json(path, wanted)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _had(descriptor: int, folder: Path) -> bool:
+    """Return whether the lock was free, and the folder not removed by whoever held it until then."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _claim(folder: Path, plan: ChunkPlan) -> str:
+    """Write the plan into a folder that holds no chunk of another one, and return the plan's digest.
+
+    Chunks without a plan are what is left of a removal that was broken off: those of this plan are as good as any,
+    others go.
+    """
+    wanted = json.loads(json.dumps({"calowatch": provenance("generate")["calowatch"], **plan.fingerprint}))
+    wanted["chunks"] = [[chunk.first, chunk.size, chunk.seed, chunk.stream] for chunk in plan.chunks]
+    key = hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:12]
+    others = [path for path in _chunks(folder) if not path.stem.endswith(f"-{key}")]
+    held = _held(folder / _PLAN)
+    if others and (folder / _PLAN).is_file() and held != wanted:
+        raise _conflict(folder, wanted, held)
+    for path in (*others, *_halves(folder)):
+        path.unlink()
+    if held != wanted:
+        with _naming(folder / _PLAN):
+            write_json(folder / _PLAN, wanted)
+    return key
+
+
+def _held(path: Path) -> dict[str, Any] | None:
+    """Return the plan of a folder; None where there is none, or a damaged one."""
+    try:
+        held = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return held if isinstance(held, dict) else None
+
+
+def _conflict(folder: Path, wanted: Mapping[str, Any], held: Mapping[str, Any] | None) -> ConflictError:
+    """Return an error that tells in what the unfinished generation differs."""
+    expected = "chunks of the same settings, to go on with"
+    if held is None:
+        return ConflictError(folder, expected, f"a damaged {_PLAN}", "remove this folder")
+    one, other = _flat(wanted), _flat(held)
+    names = [name for name in {**one, **other} if one.get(name) != other.get(name)]
+    # Sizes and seeds of all chunks are too many to tell, and follow from a setting where there is one.
+    names = [name for name in names if name != "chunks"] or ["chunks"]
+    wish, found = "other chunks", "others"
+    if names != ["chunks"]:
+        wish, found = (_told(names, each) for each in (one, other))
+    return ConflictError(
+        folder,
+        f"{expected} ({wish})",
+        f"an unfinished generation with {found}",
+        "give the earlier settings, or remove this folder",
+    )
+
+
+def _flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return settings without levels.
+
+    Examples
+    --------
+    >>> _flat({"seed": 3, "readout": {"noise": 0.04}})
+    {'seed': 3, 'readout.noise': 0.04}
+    """
+    flat: dict[str, Any] = {}
+    for name, value in document.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _told(names: Sequence[str], settings: Mapping[str, Any]) -> str:
+    words = [f"{name} {settings[name]}" if name in settings else f"no {name}" for name in names[:_MOST_TOLD]]
+    return ", ".join(words + (["..."] if len(names) > _MOST_TOLD else []))
+
+
+def _chunks(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.iterdir()) if _CHUNK.fullmatch(path.name)]
+
+
+def _halves(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if _HALF.fullmatch(path.name)]
+
+
+def _remove(folder: Path) -> None:
+    """Remove the plan, then the chunks, which without it stand in nobody's way; then the folder, if all was ours."""
+    for path in (folder / _PLAN, *_chunks(folder), *_halves(folder)):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Name the file in errors of writing, which know none where the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error
 
 
 def _keep(path: Path, arrays: Arrays) -> None:
-    with atomic_file(path) as scratch, scratch.open("wb") as stream:
+    with _naming(path), atomic_file(path) as scratch, scratch.open("wb") as stream:
         np.savez(stream, **dict[str, Any](arrays))
 
 

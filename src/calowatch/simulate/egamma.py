@@ -4,6 +4,7 @@ Rows are ieta, columns iphi; the crystal with most energy is at [15, 15]. No pil
 modules: parametrised showers, not data.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from calowatch.core.errors import InputError
+from calowatch.io.egamma import CLASSES
 from calowatch.simulate.chunks import Arrays, Chunk
 from calowatch.simulate.egamma_readout import CROP, SEED, Readout, crop, measure, read_out, times
 from calowatch.simulate.egamma_tracker import Particles, Tracker, cascade
@@ -23,13 +25,11 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-CLASSES = ("photon", "electron")
-"""In order of their labels in the files."""
-
 ETA_WIDTH = 0.0174
 PHI_WIDTH = float(np.pi / 180.0)
 """Of a crystal: 2 x 85 in eta, 360 in azimuth."""
 
+_VERSION = 1  # of the generator: raised when the same seed gives other images
 _ROWS = 85  # crystals from the middle of the barrel to its end
 _CANVAS = (2 * 20, 2 * 30)  # room for a seed that is not where the particle would have gone
 _AT_ONCE = 512
@@ -47,7 +47,8 @@ class EgammaSettings:
     pt
         Transverse momentum, in GeV.
     eta_max
-        Pseudorapidity is flat up to this, but that images must lie within the barrel (up to 1.2).
+        Pseudorapidity is flat up to this, but that images must lie within the barrel: their particle points to 1.20
+        at most, as seen from the middle of the detector.
     charge
         ``minus``: electrons only, as the published mean image tells; ``both`` charges in equal parts.
     vertex_spread
@@ -73,9 +74,9 @@ class EgammaSettings:
             raise InputError(
                 "--eta-max", "above 0, up to 1.479 (the barrel)", f"{self.eta_max:g}", "give 1.4"
             )
-        if min(self.tracker.material, self.tracker.field) < 0:
-            raise InputError("--material, --field", "0 or more", "less", "give 1 and 3.8")
-
+        for option, value in (("--material", self.tracker.material), ("--field", self.tracker.field)):
+            if not 0.0 <= value < math.inf:
+                raise InputError(option, "a number, 0 or more", f"{value:g}", "leave it out for 1 and 3.8 T")
         if self.charge not in ("minus", "both"):
             raise InputError("--charge", "minus or both", self.charge, "leave it out for minus")
 
@@ -84,8 +85,8 @@ class EgammaSettings:
         return replace(self, empty_share=0.0)
 
     def document(self) -> dict[str, Any]:
-        """Return all numbers, ready for JSON."""
-        return asdict(self)
+        """Return all numbers and the generator's version, ready for JSON."""
+        return {"version": _VERSION, **asdict(self)}
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,23 @@
 """The two files of electron and photon images, generated in chunks and written in the published layout."""
 
-import shutil
+import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
-from calowatch.core.errors import InputError
+from calowatch.core.errors import ConflictError, InputError
 from calowatch.core.files import check_place
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.provenance import provenance
-from calowatch.io.egamma import Block, EgammaHeader, write_egamma
+from calowatch.io.egamma import CLASSES, Block, EgammaHeader, write_egamma
 from calowatch.simulate.chunks import ChunkPlan, Place, chunks_of, read_chunk, run_chunks
-from calowatch.simulate.egamma import CLASSES, EgammaSettings, dense, make_chunk
+from calowatch.simulate.egamma import EgammaSettings, dense, make_chunk
 
 __all__ = ["EgammaRequest", "EgammaSummary", "file_name", "simulate_egamma"]
 
@@ -24,6 +25,8 @@ CHUNK = 2000
 """Images per chunk: decides the random numbers, so that it is no option."""
 
 _UNFINISHED = ".egamma-chunks"
+_VERB = "simulate egamma"
+_PATTERNS = ("SinglePhotonPt*_IMGCROPS_n*_RHv1.hdf5", "SingleElectronPt*_IMGCROPS_n*_RHv1.hdf5")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ def simulate_egamma(request: EgammaRequest, progress: Progress = SILENT) -> Egam
     """Generate electrons and photons, and write one HDF5 file of each.
 
     Broken off, it goes on where it was when called again with the same request. The files do not depend on the number
-    of workers.
+    of workers. An earlier pair of the same names is replaced.
 
     Parameters
     ----------
@@ -100,55 +103,81 @@ def simulate_egamma(request: EgammaRequest, progress: Progress = SILENT) -> Egam
     Raises
     ------
     InputError
-        For fewer than two images, or a folder that cannot be used or holds unfinished work of another request.
+        For fewer than two images, or a folder that cannot be used, holds unfinished work of another request, images
+        of other names, or files of these names that were not generated.
     """
     if request.n < 2:
         raise InputError("--n", "at least 2 images, one of each class", f"{request.n}", "give 500000, say")
     check_place(request.out)
     began = time.monotonic()
     numbers = {"photon": request.n - request.n // 2, "electron": request.n // 2}
-    unfinished = request.out / _UNFINISHED
-    paths = _generate(request, numbers, unfinished, progress)
-    summary = _write(request, numbers, paths, progress)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    return EgammaSummary(*summary, seconds=time.monotonic() - began)
-
-
-def _generate(
-    request: EgammaRequest, numbers: dict[str, int], folder: Path, progress: Progress
-) -> dict[str, list[Path]]:
-    chunks = {
-        kind: chunks_of(numbers[kind], CHUNK, request.seed, stream=label)
-        for label, kind in enumerate(CLASSES)
-    }
-    # In turns, so that work of both kinds is left until the end; numbered anew, so that none has another's file.
-    first = len(chunks["photon"])
-    chunks["electron"] = chunks_of(numbers["electron"], CHUNK, request.seed, stream=1, start=first)
-    everything = [chunk for kind in CLASSES for chunk in chunks[kind]]
-    plan = ChunkPlan(
-        partial(make_chunk, request.settings),
-        everything,
-        {"task": "egamma", "settings": request.settings.document()},
-        "generating",
+    targets = {kind: request.out / file_name(kind, n, request.settings.pt) for kind, n in numbers.items()}
+    _check_free(request.out, targets)
+    plan = _plan(request, numbers)
+    with run_chunks(plan, request.out / _UNFINISHED, request.place, progress) as paths:
+        first = sum(chunk.stream == 0 for chunk in plan.chunks)
+        found = {"photon": paths[:first], "electron": paths[first:]}
+        made = provenance(_VERB, seed=request.seed, options=plan.fingerprint)
+        counted = {
+            kind: _write(kind, targets[kind], (numbers[kind], made), found[kind], progress)
+            for kind in CLASSES
+        }
+    return EgammaSummary(
+        tuple(targets[kind] for kind in CLASSES),
+        numbers,
+        {kind: each.empty for kind, each in counted.items()},
+        {kind: each.nonzero / (2048 * numbers[kind]) for kind, each in counted.items()},
+        seconds=time.monotonic() - began,
     )
-    paths = run_chunks(plan, folder, request.place, progress)
-    return {"photon": paths[:first], "electron": paths[first:]}
+
+
+def _check_free(out: Path, targets: Mapping[str, Path]) -> None:
+    """Raise where images would be lost, or would be read together with these by whoever names the folder."""
+    there = {path for pattern in _PATTERNS for path in out.glob(pattern)}
+    others = sorted(there - set(targets.values()))
+    if others:
+        raise ConflictError(
+            out,
+            f"a folder without other images than {' and '.join(path.name for path in targets.values())}",
+            ", ".join(path.name for path in others),
+            "choose another --out, or remove them",
+        )
+    for path in sorted(there):
+        if not _generated(path):
+            raise ConflictError(
+                path,
+                f"a file to write, or one of calowatch {_VERB}",
+                "something else, which would be lost",
+                "choose another --out",
+            )
+
+
+def _generated(path: Path) -> bool:
+    try:
+        with h5py.File(path) as file:
+            return bool(json.loads(file.attrs["provenance"])["verb"] == _VERB)
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
+
+
+def _plan(request: EgammaRequest, numbers: Mapping[str, int]) -> ChunkPlan:
+    photons = chunks_of(numbers["photon"], CHUNK, request.seed, stream=CLASSES.index("photon"))
+    # Numbered on, so that none has a file of the other class.
+    electrons = chunks_of(
+        numbers["electron"], CHUNK, request.seed, stream=CLASSES.index("electron"), start=len(photons)
+    )
+    document = {"n": request.n, "seed": request.seed, "chunk": CHUNK, **request.settings.document()}
+    task = partial(make_chunk, request.settings)
+    return ChunkPlan(task, [*photons, *electrons], {"task": "egamma", **document})
 
 
 def _write(
-    request: EgammaRequest, numbers: dict[str, int], paths: dict[str, list[Path]], progress: Progress
-) -> tuple[tuple[Path, ...], dict[str, int], dict[str, int], dict[str, float]]:
-    made = provenance("simulate egamma", seed=request.seed, options=request.settings.document())
-    files, empty, nonzero = list[Path](), dict[str, int](), dict[str, float]()
-    for label, kind in enumerate(CLASSES):
-        n = numbers[kind]
-        target = request.out / file_name(kind, n, request.settings.pt)
-        counted = _Counted()
-        blocks = counted.blocks(progress.track(paths[kind], f"writing {target.name}", len(paths[kind])))
-        write_egamma(target, EgammaHeader(label, n, made), blocks)
-        files.append(target)
-        empty[kind], nonzero[kind] = counted.empty, counted.nonzero / (2048 * n)
-    return tuple(files), numbers, empty, nonzero
+    kind: str, target: Path, header: tuple[int, dict[str, Any]], paths: Sequence[Path], progress: Progress
+) -> "_Counted":
+    counted = _Counted()
+    blocks = counted.blocks(progress.track(paths, f"writing {target.name}", len(paths)))
+    write_egamma(target, EgammaHeader(CLASSES.index(kind), *header), blocks)
+    return counted
 
 
 @dataclass

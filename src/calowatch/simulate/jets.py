@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from calowatch.core.errors import InputError
+from calowatch.core.provenance import versions
+from calowatch.io.jets import CLASSES
 from calowatch.simulate.chunks import Arrays, Chunk, ChunkPlan, chunks_of
 from calowatch.simulate.detector_jets import JetDetector, measure, see
 from calowatch.simulate.jets_events import COLUMNS, HardEvents, Particles, hard_events
@@ -20,15 +23,12 @@ from calowatch.simulate.jets_finding import MATCH, Jets, matched, measured_jets,
 from calowatch.simulate.jets_images import Images, picture, tower_coordinate
 from calowatch.simulate.pileup import PileupLibrary, open_library
 
-__all__ = ["CLASSES", "JetSettings", "jet_chunk", "jet_plan", "matching_chance"]
+__all__ = ["CLASSES", "JetSettings", "collisions_each", "jet_chunk", "jet_plan", "matching_chance"]
 
 Singles = npt.NDArray[np.float32]
 Reals = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-
-CLASSES = ("gluon", "quark")
-"""Classes in order of their label ``y``: 0 is gluon, 1 is quark, as in the published files."""
 
 _VERSION = 2  # of the generator: raised when the same seed gives other jets
 _REACH = 0.7  # in eta beyond the jets': partons further out would have to be pushed back by as much
@@ -82,7 +82,7 @@ class JetSettings:
     def fingerprint(self) -> dict[str, Any]:
         """Return all that decides the jets, besides their number and the library."""
         told = {name: value for name, value in asdict(self).items() if name != "n"}
-        return {"version": _VERSION, **told}
+        return {"version": _VERSION, "libraries": versions("pythia8mc", "fastjet"), **told}
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,49 @@ class _Task:
 
     settings: JetSettings
     library: Path | None
-    chunks: int
+    each: int
 
 
 def jet_plan(settings: JetSettings, library: PileupLibrary | None) -> ChunkPlan:
-    """Return the chunks that make up a set of jets; ``library`` may be missing where there is no pile-up."""
+    """Return the chunks that make up a set of jets; ``library`` may be missing where there is no pile-up.
+
+    Raises
+    ------
+    InputError
+        When the library has fewer collisions than there are chunks.
+    """
     chunks = chunks_of(settings.n, settings.chunk, settings.seed)
+    each = 0 if library is None else collisions_each(settings, len(library))
     held = None if library is None else dict(library.manifest)
     if held is not None:
         held.pop("provenance", None)
-    task = _Task(settings, None if library is None else library.folder.resolve(), len(chunks))
-    return ChunkPlan(
-        partial(jet_chunk, task), chunks, {"jets": settings.fingerprint(), "pileup": held}, "generating jets"
-    )
+    task = _Task(settings, None if library is None else library.folder.resolve(), each)
+    fingerprint = {"n": settings.n, "jets": settings.fingerprint(), "pileup": held}
+    return ChunkPlan(partial(jet_chunk, task), chunks, fingerprint, "generating jets")
+
+
+def collisions_each(settings: JetSettings, collisions: int) -> int:
+    """Return how many collisions of a library each chunk has for itself.
+
+    Raises
+    ------
+    InputError
+        When there is not one for each: chunks would share it, and with it the sides of a split.
+
+    Examples
+    --------
+    >>> collisions_each(JetSettings(40_000), 100_000)
+    2500
+    """
+    chunks = -(-settings.n // settings.chunk)
+    if collisions < chunks:
+        raise InputError(
+            "--library-size",
+            f"at least {chunks} collisions, one for each chunk of jets",
+            f"{collisions}",
+            "give a larger --library-size or --chunk, or a smaller --n",
+        )
+    return collisions // chunks
 
 
 def jet_chunk(task: _Task, chunk: Chunk) -> Arrays:
@@ -119,9 +149,7 @@ def jet_chunk(task: _Task, chunk: Chunk) -> Arrays:
     library = None
     if task.library is not None and task.settings.pileup > 0:
         library = open_library(task.library)
-        each = max(1, len(library) // task.chunks)
-        first = min(chunk.number * each, len(library) - each)
-        share = first, first + each
+        share = chunk.number * task.each, (chunk.number + 1) * task.each
     rows: list[dict[str, npt.NDArray[Any]]] = []
     for label, kind in enumerate(CLASSES):
         wanted = (chunk.size + label) // 2

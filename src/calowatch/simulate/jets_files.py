@@ -1,6 +1,7 @@
 """Jets simulated into a Parquet file of the published layout."""
 
-import shutil
+import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from calowatch.core.errors import ConflictError, InputError
 from calowatch.core.files import check_place
@@ -16,7 +19,7 @@ from calowatch.core.provenance import provenance
 from calowatch.io.jets import write_jets
 from calowatch.io.jets_report import JetReport, JetTally
 from calowatch.simulate.chunks import Place, read_chunk, run_chunks
-from calowatch.simulate.jets import JetSettings, jet_plan
+from calowatch.simulate.jets import JetSettings, collisions_each, jet_plan
 from calowatch.simulate.jets_images import PIXELS, full_image
 from calowatch.simulate.pileup import PileupRequest, ready_library
 
@@ -24,7 +27,9 @@ __all__ = ["JetRequest", "simulate_jets"]
 
 Singles = npt.NDArray[np.float32]
 
+_VERB = "simulate jets"
 _AT_ONCE = 200
+_OFTEN = 100  # times that a collision of pile-up is drawn by one chunk: told from here on
 _TRUTH = ("eta", "phi", "gen_pt", "gen_m0", "gen_eta", "gen_phi", "pileup", "chunk")
 
 
@@ -56,7 +61,8 @@ def simulate_jets(out: Path, request: JetRequest, progress: Progress = SILENT) -
     Parameters
     ----------
     out
-        The Parquet file. The chunks lie in a folder beside it until all of them are there.
+        The Parquet file; an earlier one of calowatch is replaced. The chunks lie in a folder beside it until all of
+        them are there.
     request
         What, and who.
     progress
@@ -65,26 +71,59 @@ def simulate_jets(out: Path, request: JetRequest, progress: Progress = SILENT) -
     Raises
     ------
     InputError
-        For settings that cannot be, or a library of pile-up that does not fit.
+        For settings that cannot be, or a library of pile-up that does not fit or is too small.
     ConflictError
-        When ``out`` is a folder, or the folder beside it holds chunks of other settings.
+        When ``out`` is a folder or a file that was not generated, or the folder beside it holds chunks of other
+        settings.
     """
     settings = request.settings
     _check(settings)
+    _check_free(out, request.library_folder)
+    library = None
+    if settings.pileup > 0:
+        _check_share(settings, request.library.n, progress)
+        library = ready_library(request.library, request.library_folder, request.place, progress)
+    plan = jet_plan(settings, library)
+    with run_chunks(plan, out.with_name(f"{out.name}.chunks"), request.place, progress) as paths:
+        origin = provenance(_VERB, seed=settings.seed, options=plan.fingerprint)
+        tally = JetTally()
+        write_jets(out, _blocks(progress.track(paths, f"writing {out.name}", len(paths)), tally), origin)
+    quarks = sum((chunk.size + 1) // 2 for chunk in plan.chunks)
+    return tally.report(out.name, settings.n, quarks)
+
+
+def _check_free(out: Path, library: Path | None) -> None:
     check_place(out.parent)
     if out.is_dir():
         raise ConflictError(out, "a file to write", "a folder", "add a file name, such as jets.parquet")
-    library = None
-    if settings.pileup > 0:
-        library = ready_library(request.library, request.library_folder, request.place, progress)
-    scratch = out.with_name(f"{out.name}.chunks")
-    plan = jet_plan(settings, library)
-    paths = run_chunks(plan, scratch, request.place, progress)
-    origin = provenance("simulate jets", seed=settings.seed, options={"n": settings.n, **plan.fingerprint})
-    tally = JetTally()
-    write_jets(out, _blocks(progress.track(paths, f"writing {out.name}", len(paths)), tally), origin)
-    shutil.rmtree(scratch)
-    return tally.report(out.name, settings.n, sum((chunk.size + 1) // 2 for chunk in plan.chunks))
+    if library is not None and library.resolve() == out.resolve():
+        raise ConflictError(library, "a folder beside the jets", "their file", "choose another --library")
+    if out.exists() and not _generated(out):
+        raise ConflictError(
+            out,
+            f"a file to write, or one of calowatch {_VERB}",
+            "something else, which would be lost",
+            "choose another --out",
+        )
+
+
+def _generated(path: Path) -> bool:
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return bool(json.loads(metadata[b"provenance"])["verb"] == _VERB)
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError):
+        return False
+
+
+def _check_share(settings: JetSettings, collisions: int, progress: Progress) -> None:
+    each = collisions_each(settings, collisions)
+    jets = min(settings.n, settings.chunk)
+    often = settings.pileup * jets / each
+    if often > _OFTEN:
+        progress.note(
+            f"{jets} jets of a chunk share {each} collisions of pile-up, each drawn {often:.0f} times and more: "
+            "a larger --library-size repeats them less"
+        )
 
 
 def _check(settings: JetSettings) -> None:
@@ -92,7 +131,7 @@ def _check(settings: JetSettings) -> None:
     wrong = [
         ("--n", "at least 2 jets, one of each class", settings.n, settings.n < 2),
         ("--chunk", "at least 2 jets", settings.chunk, settings.chunk < 2),
-        ("--pileup", "zero or more collisions", settings.pileup, settings.pileup < 0),
+        ("--pileup", "a number, 0 or more", settings.pileup, not 0 <= settings.pileup < math.inf),
         ("pt", "a range of GeV above 0", f"{low:g} to {high:g}", not 0 < low < high),
     ]
     for where, expected, found, is_wrong in wrong:

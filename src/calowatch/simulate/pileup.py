@@ -5,7 +5,6 @@ other collisions than what they learned from.
 """
 
 import json
-import shutil
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from calowatch.core.errors import FormatError, InputError, nearest
-from calowatch.core.files import atomic_directory, write_json
+from calowatch.core.errors import ConflictError, FormatError, InputError, nearest
+from calowatch.core.files import atomic_directory, check_replaceable, write_json
 from calowatch.core.places import cache_place
 from calowatch.core.progress import SILENT, Progress
-from calowatch.core.provenance import provenance
+from calowatch.core.provenance import provenance, versions
 from calowatch.simulate.chunks import Arrays, Chunk, ChunkPlan, Place, chunks_of, read_chunk, run_chunks
 from calowatch.simulate.jets_events import COLUMNS, ENERGY, Particles, minimum_bias
 
@@ -39,6 +38,9 @@ Ints = npt.NDArray[np.int64]
 MARKER = "pileup.json"
 SCHEMA = 1
 PROCESSES = ("inelastic", "nonDiffractive")
+_GENERATOR = "pythia8mc"
+_UNRECORDED = "8.317.2"
+"""Version of `_GENERATOR` where a library names none: the only one that calowatch took before libraries named it."""
 CHUNK = 10_000
 BATCH = 250
 PT_MIN = 0.15
@@ -74,7 +76,8 @@ class PileupRequest:
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all that decides the content."""
-        return {"schema": SCHEMA, **asdict(self), "energy": ENERGY, "pt_min": PT_MIN}
+        made_by = versions(_GENERATOR)
+        return {"schema": SCHEMA, **asdict(self), "energy": ENERGY, "pt_min": PT_MIN, **made_by}
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +167,12 @@ def ready_library(
     Raises
     ------
     InputError
-        When ``folder`` holds a library that does not fit, or something else.
+        For a request that cannot be, or when the folder holds a library that does not fit, or something else.
     """
-    folder = folder or library_place(request)
+    _check(request)
+    given, folder = folder is not None, folder or library_place(request)
     if not (folder / MARKER).is_file():
+        _check_folder(folder, given=given)
         progress.note(f"{folder}: no library of pile-up yet, building one of {request.n} collisions")
         build_library(request, folder, place, progress)
     library = open_library(folder)
@@ -178,9 +183,34 @@ def ready_library(
             folder,
             ", ".join(f"{name} {request.fingerprint()[name]}" for name in wrong),
             ", ".join(f"{name} {held[name]}" for name in wrong),
-            "give another --library, or the options it was built with",
+            "give another --library, or the options it was built with"
+            if given
+            else "remove it: it is built again when needed",
         )
     return library
+
+
+def _check(request: PileupRequest) -> None:
+    if request.n < 1:
+        raise InputError("--library-size", "at least one ready collision", str(request.n), "ask for more")
+    if request.process not in PROCESSES:
+        found, fix = repr(request.process), nearest(request.process, PROCESSES)
+        raise InputError("--process", f"one of {', '.join(PROCESSES)}", found, fix)
+    if Path(request.pool).name != request.pool:
+        raise InputError("--pool", "a name without slashes", repr(request.pool), "give a word, such as test")
+
+
+def _check_folder(folder: Path, *, given: bool) -> None:
+    """Raise before the work where a library could not go, and name the option by which another place is chosen."""
+    try:
+        check_replaceable(folder, MARKER)
+    except ConflictError as error:
+        fix = (
+            "choose another --library"
+            if given
+            else "set CALOWATCH_CACHE to another folder, or give --library"
+        )
+        raise ConflictError(error.where, error.expected, error.found, fix) from error
 
 
 def build_library(
@@ -193,24 +223,23 @@ def build_library(
     ConflictError
         When ``folder`` holds something else.
     InputError
-        For a library of less than one collision.
+        For a library of less than one collision, an unknown process, or a pool whose name is none of a folder.
     """
-    if request.n < 1:
-        raise InputError("--library-size", "at least one ready collision", str(request.n), "ask for more")
-    if request.process not in PROCESSES:
-        found, fix = repr(request.process), nearest(request.process, PROCESSES)
-        raise InputError("--process", f"one of {', '.join(PROCESSES)}", found, fix)
+    _check(request)
+    _check_folder(folder, given=True)
     chunks = chunks_of(request.n, CHUNK, request.seed, stream=request.stream)
     plan = ChunkPlan(
         partial(_collisions, request.process), chunks, request.fingerprint(), "minimum-bias collisions"
     )
-    scratch = folder.parent / f"{folder.name}.chunks"
-    paths = run_chunks(plan, scratch, place or Place(), progress)
-    with atomic_directory(folder, marker=MARKER) as fresh:
+    # Another name than that of the chunks of jets, whose file may lie beside.
+    scratch = folder.parent / f"{folder.name}.pileup-chunks"
+    with (
+        run_chunks(plan, scratch, place or Place(), progress) as paths,
+        atomic_directory(folder, marker=MARKER) as fresh,
+    ):
         _join(paths, fresh)
         origin = provenance("simulate jets", seed=request.seed, options=request.fingerprint())
         write_json(fresh / MARKER, {**request.fingerprint(), "provenance": origin})
-    shutil.rmtree(scratch)
 
 
 def _collisions(process: str, chunk: Chunk) -> Arrays:
@@ -251,13 +280,13 @@ def open_library(folder: Path) -> PileupLibrary:
     """
     expected = "a library of pile-up"
     try:
-        manifest = json.loads((folder / MARKER).read_text())
+        manifest = {_GENERATOR: _UNRECORDED, **json.loads((folder / MARKER).read_text())}
         offsets = np.load(folder / "offsets.npy", allow_pickle=False)
         columns = {
             name: np.asarray(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False))
             for name in COLUMNS
         }
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise FormatError(folder, expected, str(error), "remove it: it is built again when needed") from error
     if any(column.shape != (offsets[-1],) for column in columns.values()):
         raise FormatError(folder, expected, "arrays of other lengths", "remove it: it is built again")

@@ -1,6 +1,7 @@
 """Bundles of classifiers: in memory, reloaded and in every mode the same; broken ones are refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from calowatch.core.training import ImageSplit, ImageTraining
 from calowatch.data.image_splits import deal_images
 from calowatch.data.images import image_hashes, labelled
 from calowatch.metrics.ranking import roc_auc
+from calowatch.models.classical import Trees, tabulate
 from calowatch.train.images import ImageRun, train_classifier
 
 MODELS = {
@@ -253,3 +255,50 @@ def test_sides_are_dealt_again_whatever_the_order_of_the_files(tmp_path):
     (tmp_path / "split.npz").write_bytes(b"x")
     with pytest.raises(FormatError, match="sides of a split"):
         load_dealt(tmp_path)
+
+
+def test_the_folder_of_logs_is_told_from_a_bundle(tmp_path):
+    (tmp_path / "vit.training").mkdir()
+    with pytest.raises(FormatError, match=r"found the logs of a training. Fix: give vit, or finish it"):
+        load_classifier(tmp_path / "vit.training")
+    with pytest.raises(FormatError, match="found nothing of that name"):
+        load_classifier(tmp_path / "none")
+
+
+def jet_trees():
+    """Return one tree of one leaf on observables of jets, with names as they are kept now."""
+    nodes = {name: np.zeros(1, np.int64) for name in ("root", "feature", "left", "right")}
+    names = np.array(tabulate("jets", np.zeros((0, 3, 125, 125)), np.zeros((0, 2)))[0])
+    numbers = {"baseline": np.zeros(()), "threshold": np.zeros(1), "value": np.ones(1)}
+    return Trees(observables=np.array("jets"), names=names, **nodes, **numbers)
+
+
+def test_trees_on_observables_of_jets_that_are_no_more_are_refused(tmp_path):
+    made = trained("trees").bundle
+    save_classifier(tmp_path / "now", replace(made, network=jet_trees()))
+    assert load_classifier(tmp_path / "now").network.names.tolist() == jet_trees().names.tolist()
+
+    def without_names(folder):
+        arrays = jet_trees().arrays()
+        del arrays["names"]
+        np.savez_compressed(folder / "model.npz", **arrays)
+
+    save_classifier(tmp_path / "before", replace(made, network=jet_trees()), without_names)
+    with pytest.raises(
+        ConflictError, match=r"before: .* those of an earlier version. Fix: train these trees again"
+    ):
+        load_classifier(tmp_path / "before")
+
+
+def test_trees_judge_only_by_the_observables_they_were_grown_on():
+    trees = jet_trees()
+    images = np.zeros((2, 3, 125, 125), np.float32)
+    assert trees.logits(images, np.zeros((2, 2), np.float32)).tolist() == [[1.0], [1.0]]
+    with pytest.raises(ConflictError, match="scalar 1"):
+        trees.logits(images, np.zeros((2, 1), np.float32))
+
+
+def test_trees_on_other_observables_are_read_without_names():
+    arrays = trained("trees").bundle.network.arrays()
+    assert arrays.pop("names").tolist()[0] == "channel 0 row 0"
+    assert Trees.of(arrays).logits(toy().images.read(np.arange(3)), np.zeros((3, 0))).shape == (3, 1)

@@ -12,7 +12,7 @@ from calowatch.core.errors import FormatError, InputError, UnknownNameError
 from calowatch.core.progress import SilentProgress
 from calowatch.core.training import ImageDataRecipe, ImageSplit, ImageStep
 from calowatch.data.image_preparation import fit_preparation, load_preparation
-from calowatch.data.image_sets import open_images, open_others
+from calowatch.data.image_sets import image_files, open_images, open_others
 from calowatch.data.image_splits import (
     blocks_of,
     deal_images,
@@ -353,3 +353,26 @@ def test_split_by_chunks_is_by_blocks_where_files_tell_them_and_stratified_where
     data.table.loc[5, "block"] = -1
     with pytest.raises(InputError, match="1 of 120 images without"):
         deal_images(data, split, 3)
+
+
+def test_too_few_chunks_for_the_sides_are_told_with_the_number_of_images_that_would_do():
+    data = toy(40)
+    data.table["block"] = data.table["position"] // 10
+    message = r"at least 3 chunks of each class.*found 2 of a, with up to 10 images.*at least 30 images of each class"
+    with pytest.raises(InputError, match=message):
+        settled_split(data, ImageSplit(by="chunks"))
+    assert settled_split(data, ImageSplit(by="chunks", train=0.8, validation=0.2, test=0.0)).by == "blocks"
+
+
+def test_a_source_without_files_of_a_kind_is_told_for_what_it_is(pair, tmp_path):
+    with pytest.raises(InputError, match=r"nofile\.hdf5: .* found nothing of that name"):
+        image_files([tmp_path / "nofile.hdf5"], "egamma")
+    with pytest.raises(InputError, match=r"found runs images\. Fix: choose a recipe of runs"):
+        image_files([tmp_path], "jets")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="found a folder without any"):
+        image_files([tmp_path / "empty"], "jets")
+    other = tmp_path / "notes.txt"
+    other.write_text("no images")
+    with pytest.raises(InputError, match="found another kind of file"):
+        image_files([other], "egamma")

@@ -34,9 +34,13 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
     folder = Path(folder)
     if not (folder / MANIFEST).is_file():
         found = "nothing of that name" if not folder.exists() else f"no {MANIFEST} in it"
-        raise FormatError(
-            folder, "a bundle (a folder)", found, "make one with calowatch fit or calowatch train"
-        )
+        fix = "make one with calowatch fit or calowatch train"
+        if folder.suffix == ".training" and folder.is_dir():
+            found, fix = (
+                "the logs of a training",
+                f"give {folder.stem}, or finish it by calowatch train --resume",
+            )
+        raise FormatError(folder, "a bundle (a folder)", found, fix)
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if not isinstance(manifest, dict):

@@ -32,7 +32,7 @@ def demo(
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for everything it makes.")
     ] = Path("demo"),
     n_ls: Annotated[int, typer.Option("--n-ls", min=100, help="Lumisections per run.")] = 120,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 7,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the simulation.")] = 7,
     json: Annotated[
         bool, typer.Option("--json", help="Print truth and verdicts as JSON, nothing else.")
     ] = False,

@@ -30,7 +30,7 @@ def experts(
         Path | None,
         typer.Option("--page", help="Also write the page there, with command, seed and commit, to be kept."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The first seed; the others follow.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The first seed; the others follow.")] = 0,
     json: Annotated[
         bool, typer.Option("--json", help="Print experts.json on stdout and nothing else.")
     ] = False,

@@ -61,7 +61,7 @@ def shortcuts(
         Path | None,
         typer.Option("--page", help="Also write the page there, with command, seed and commit, to be kept."),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of dealing, spoiling and training.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of dealing, spoiling and training.")] = 0,
     json: Annotated[
         bool, typer.Option("--json", help="Print shortcuts.json on stdout and nothing else.")
     ] = False,
@@ -151,7 +151,12 @@ def recipes_of(recipes: str, epochs: int | None) -> "dict[str, ImageTraining]":
     for name, short in zip(given, names_of(given), strict=True):
         recipe = load_training(recipe_path(name))
         if not isinstance(recipe, ImageTraining):
-            raise InputError(name, "a recipe for images", "one for occupancy", "choose a runs- recipe")
+            raise InputError(
+                name,
+                "a recipe for images",
+                "one for occupancy",
+                "choose a recipe for images: calowatch models lists them",
+            )
         if epochs is not None:
             recipe = recipe.model_copy(update={"fit": recipe.fit.model_copy(update={"epochs": epochs})})
         found[short] = recipe

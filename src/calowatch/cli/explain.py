@@ -41,7 +41,7 @@ def explain(
     ] = "auto",
     figures: Annotated[int, typer.Option("--figures", min=0, help="How many images are drawn.")] = 6,
     steps: Annotated[int, typer.Option("--steps", min=2, help="Of a faithfulness curve.")] = 20,
-    seed: Annotated[int, typer.Option("--seed", help="Of drawing, random orders and weights.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of drawing, random orders and weights.")] = 0,
     json: Annotated[
         bool, typer.Option("--json", help="Print explain.json on stdout and nothing else.")
     ] = False,

@@ -24,7 +24,7 @@ def fit(
             "ring (learns nothing).",
         ),
     ] = "reference",
-    seed: Annotated[int, typer.Option("--seed", help="Of what pca draws to choose its size.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of what pca draws to choose its size.")] = 0,
     era: Annotated[str | None, typer.Option("--era", help="Era, where the files do not tell.")] = None,
     run: Annotated[int | None, typer.Option("--run", help="Run number, where the files do not tell.")] = None,
     first_ls: Annotated[

@@ -85,6 +85,10 @@ def _show(summary: Mapping[str, Any]) -> None:
             f"{epochs} in {told['seconds']:.1f} s on {told['device']}; "
             f"epoch {told['best_epoch']} is the best ({told['best_value']:.6g})"
         )
+    sides = summary.get("split", {}).get("images", {})
+    if sides:
+        counts = (f"{name} {sum(each.values()):,}" for name, each in sides.items() if sum(each.values()))
+        typer.echo(f"Images: {', '.join(counts)}")
     for name, figure in summary.get("figures", {}).items():
         value = figure["value"] if isinstance(figure, Mapping) else figure
         if value is not None:

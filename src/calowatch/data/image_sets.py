@@ -139,7 +139,7 @@ def image_files(sources: Sequence[str | Path], kind: str) -> list[Path]:
     for source in sources:
         found = _FILES[kind](source)
         if not found:
-            raise InputError(source, f"files of {kind} images, or a folder of them", "none", "check the path")
+            raise _nothing_found(Path(source), kind)
         files += found
     names = [path.name for path in files]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -150,6 +150,31 @@ def image_files(sources: Sequence[str | Path], kind: str) -> list[Path]:
     if not files:
         raise InputError("files", "image files", "none", "name them in the recipe, or give --data")
     return files
+
+
+def _nothing_found(source: Path, kind: str) -> InputError:
+    """Return what to say of a source without files of a kind: it is not there, or it holds others."""
+    wanted = f"a file of {kind} images, or a folder of them"
+    if not source.exists():
+        return InputError(source, wanted, "nothing of that name", "check the path")
+    others = [other for other in _FILES if other != kind and _holds(other, source)]
+    if others:
+        return InputError(
+            source, wanted, f"{others[0]} images", f"choose a recipe of {others[0]}, or give other files"
+        )
+    return InputError(
+        source,
+        wanted,
+        "a folder without any" if source.is_dir() else "another kind of file",
+        "check the path",
+    )
+
+
+def _holds(kind: str, source: Path) -> bool:
+    try:
+        return bool(_FILES[kind](source))
+    except InputError:
+        return False
 
 
 def _classes(sets: Sequence[ImageSet], named: Sequence[str]) -> tuple[str, ...]:

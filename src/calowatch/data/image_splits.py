@@ -147,7 +147,7 @@ def settled_split(data: ImageData, split: ImageSplit) -> ImageSplit:
     Raises
     ------
     InputError
-        Where some files tell their blocks and others do not.
+        Where some files tell their blocks and others do not, or there are too few for the sides.
     """
     if split.by != "chunks":
         return split
@@ -159,8 +159,28 @@ def settled_split(data: ImageData, split: ImageSplit) -> ImageSplit:
             f"{int((~told).sum())} of {len(told)} images without",
             'learn from one kind of files, or write by = "stratified"',
         )
+    if told.any():
+        _check_chunks(data, split)
     by = "blocks" if told.any() else "stratified"
     return split.model_copy(update={"by": by, "length": 0, "guard": 0})
+
+
+def _check_chunks(data: ImageData, split: ImageSplit) -> None:
+    """Raise where a class has fewer chunks than there are sides to have one each."""
+    wanted = sum(share > 0 for share in (split.train, split.validation, split.test))
+    told = data.table["block"].to_numpy(np.int64) >= 0
+    for label, name in enumerate(data.classes):
+        mine = data.table[told & (data.labels == label)]
+        sizes = mine.groupby(["source", "block"]).size()
+        if not 0 < len(sizes) < wanted:
+            continue
+        raise InputError(
+            ", ".join(mine["source"].unique()),
+            f"at least {wanted} chunks of each class, since a chunk of generated images is on one side only",
+            f"{len(sizes)} of {name}, with up to {sizes.max()} images",
+            f"generate at least {wanted * sizes.max()} images of each class, or smaller chunks where the generator has "
+            '--chunk, or write by = "stratified" in a recipe of your own',
+        )
 
 
 def independent_blocks(data: ImageData, split: ImageSplit) -> Ints:

@@ -240,3 +240,15 @@ def test_help_into_a_closed_pipe_is_no_alarm():
         process.stdout.close()
         process.wait()
     assert process.returncode == 141
+
+
+def test_a_full_disk_that_names_no_file_is_still_one_line(program, capsys):
+    cli.app.command("full")(lambda: raise_(OSError(28, "No space left on device")))
+    cli.app.command("short")(lambda: raise_(OSError("4096 requested and 0 written")))
+    assert program(["full"]) == program(["short"]) == 2
+    full, short = capsys.readouterr().err.splitlines()
+    assert full.startswith(
+        "calowatch: error: the place for results, the cache or the folder for temporary files:"
+    )
+    assert "No space left on device" in full
+    assert "4096 requested and 0 written" in short

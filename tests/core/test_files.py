@@ -1,5 +1,6 @@
 """Writes are whole or not at all, and never at somebody else's cost."""
 
+import errno
 import json
 import os
 
@@ -105,3 +106,19 @@ def test_a_place_without_permission_is_told(tmp_path):
 def test_hash_is_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"")
     assert file_hash(tmp_path / "a").startswith("e3b0c44298fc1c14")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_names_what_was_written(tmp_path, number):
+    target = tmp_path / "a"
+    for writing in (atomic_file(target), atomic_directory(target, marker="m"), staged_files(target)):
+        with pytest.raises(OSError, match=r".") as caught, writing as scratch:
+            raise OSError(number, "full")
+        assert caught.value.filename == str(target)
+        assert not scratch.exists()
+
+
+def test_errors_of_something_else_are_not_given_a_name(tmp_path):
+    with pytest.raises(BrokenPipeError) as caught, atomic_file(tmp_path / "a"):
+        raise BrokenPipeError(errno.EPIPE, "gone")
+    assert caught.value.filename is None

@@ -1,5 +1,8 @@
 """Files of electron and photon images: what is written comes back, and whatever is odd is told with its count."""
 
+import subprocess
+import sys
+
 import h5py
 import numpy as np
 import pytest
@@ -169,3 +172,98 @@ def test_images_without_zeros_stay_on_disk(tmp_path, monkeypatch):
     rows = np.array([41, 2, 38, 5, 2])
     expected = np.concatenate([np.delete(x, 5, axis=0), x[:3]])[rows].transpose(0, 3, 1, 2)
     np.testing.assert_array_equal(found.read(rows), expected)
+
+
+def defect(path, **members):
+    with h5py.File(path, "w") as file:
+        for name, value in members.items():
+            if value is None:
+                file.create_group(name)
+            else:
+                file[name] = value
+    return path
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({"X": np.zeros((4, 32, 32, 2), np.float32)}, "found members X"),
+        ({"y": np.zeros(4)}, "found members y"),
+        ({"X": np.zeros((4, 32, 32), np.float32), "y": np.zeros(4)}, r"shape \(4, 32, 32\)"),
+        ({"X": None, "y": np.zeros(4)}, r"X \(a group\)"),
+    ],
+)
+def test_defect_files_are_still_taken_for_what_they_are(tmp_path, members, words):
+    path = defect(tmp_path / "a.hdf5", **members)
+    assert find_egamma(path) == find_egamma(tmp_path) == [path]
+    with pytest.raises(FormatError, match=words):
+        read_egamma(find_egamma(path))
+
+
+def with_truth(path, n=6, **truth):
+    published(path, images(n))
+    with h5py.File(path, "a") as file:
+        for name, values in truth.items():
+            file[f"truth/{name}"] = values
+    return path
+
+
+def test_truth_does_not_replace_what_the_reader_finds(tmp_path, monkeypatch):
+    monkeypatch.setattr(egamma, "_MOST_HITS", 10)  # rows are looked up by source and position then
+    truth = {
+        "source": np.arange(6),
+        "position": np.arange(6)[::-1],
+        "block": np.ones(6),
+        "pt": np.arange(6.0),
+    }
+    path = with_truth(tmp_path / "a.hdf5", **truth)
+    found = read_egamma([path])
+    assert found.table["source"].unique().tolist() == ["a.hdf5"]
+    assert found.table["position"].tolist() == list(range(6))
+    assert (found.table["block"] == -1).all()
+    assert found.table["pt"].tolist() == list(range(6))
+    np.testing.assert_array_equal(found.read(np.arange(6)), images(6).transpose(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("chunk", [[0, 0, np.nan, 1, 1, 1], [0, 0, 0.5, 1, 1, 1], [np.inf] * 6])
+def test_chunks_are_whole_numbers(tmp_path, chunk):
+    with pytest.raises(FormatError, match="whole numbers in truth/chunk"):
+        read_egamma([with_truth(tmp_path / "a.hdf5", chunk=np.array(chunk))])
+
+
+def test_values_too_large_for_32_bits_are_broken(tmp_path):
+    x = images(20).astype(np.float64)
+    x[3, 1, 1, 0] = 1e300
+    assert read_egamma([published(tmp_path / "a.hdf5", x)]).reports[0].broken == 1
+
+
+def test_the_same_file_twice_is_told(tmp_path):
+    first = published(tmp_path / "a.hdf5", images(3))
+    (tmp_path / "b.hdf5").write_bytes(first.read_bytes())
+    progress = SilentProgress()
+    read_egamma([first, tmp_path / "b.hdf5", published(tmp_path / "c.hdf5", images(3, seed=1))], progress)
+    assert progress.notes == ["b.hdf5 holds the same as a.hdf5: each of its images counts twice"]
+
+
+FILLING = """
+import resource, sys
+import numpy as np
+from calowatch.io.egamma import EgammaHeader, write_egamma
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+noise = np.random.default_rng(0).normal(size=(64, 32, 32, 2)).astype(np.float32)
+try:
+    write_egamma(sys.argv[1], EgammaHeader(1, 256, {}), iter([(noise, {"eta": np.zeros(64)})] * 4))
+except OSError as error:
+    print(error.strerror, error.filename)
+"""
+
+
+@pytest.mark.parametrize("room", [1000, 1_000_000])
+def test_a_disk_without_room_is_one_error_that_names_the_file(tmp_path, room):
+    out = tmp_path / "a.hdf5"
+    told = subprocess.run(
+        [sys.executable, "-c", FILLING, str(out), str(room)], capture_output=True, text=True, check=False
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.strip() == f"File too large {out}"
+    assert list(tmp_path.iterdir()) == []

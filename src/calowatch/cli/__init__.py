@@ -106,6 +106,15 @@ def _error(message: str) -> None:
     print(f"{PROGRAM}: error: {' '.join(message.split())}", file=sys.stderr)
 
 
+def _unusable(error: OSError) -> InputError:
+    """Return what the system says of a file, as an error that names it; whoever raised it without a name tells why."""
+    reason = error.strerror or str(error) or type(error).__name__
+    fix = "check the name, the permissions and the space left"
+    unnamed = "the place for results, the cache or the folder for temporary files"
+    where = re.sub(r"\.([^/]+)\.[0-9a-f]{8}\.partial", r"\1", str(error.filename or unnamed))
+    return InputError(where, "a place that can be read or written", reason, fix)
+
+
 def _drop_output() -> None:
     """Let nothing more be written to a closed pipe, not even by the interpreter's last flush."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -148,10 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return 130
     except OSError as error:  # a folder that may not be written, a full disk
-        reason = error.strerror or type(error).__name__
-        fix = "check the name, the permissions and the space left"
-        where = re.sub(r"\.([^/]+)\.[0-9a-f]{8}\.partial", r"\1", str(error.filename or PROGRAM))
-        _error(str(InputError(where, "a place that can be read or written", reason, fix)))
+        _error(str(_unusable(error)))
     except Exception:  # noqa: BLE001 - the last resort: whatever it is, 1 would be read as an alarm
         traceback.print_exc()
         _error(f"this is a bug in {PROGRAM} {__version__}; the lines above tell where")

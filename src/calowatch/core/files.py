@@ -1,5 +1,6 @@
 """Write beside, then rename: a crash leaves either the old state or the new one, never half of one."""
 
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +24,10 @@ __all__ = [
 ]
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of disks, quotas and files that take no more."""
+
+
 def _beside(path: Path) -> Path:
     """Return a hidden, unused name in the same folder (a rename is atomic only within one file system)."""
     return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
@@ -35,6 +40,20 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Give errors of writing the name of what was written: the system names no file when a disk is full."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in _FULL or (
+            type(error) is OSError and error.errno is None
+        )  # numpy gives no number
+        if full and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 @contextmanager
@@ -59,9 +78,10 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = _beside(path)
     try:
-        yield scratch
-        _sync(scratch)
-        scratch.replace(path)
+        with _naming(path):
+            yield scratch
+            _sync(scratch)
+            scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
 
@@ -117,7 +137,8 @@ def atomic_directory(path: Path | str, *, marker: str) -> Iterator[Path]:
     scratch, old = _beside(path), _beside(path)
     scratch.mkdir()
     try:
-        yield scratch
+        with _naming(path):
+            yield scratch
         if path.exists():
             path.rename(old)
         try:
@@ -172,7 +193,8 @@ def staged_files(folder: Path | str, owned: Iterable[str] = ()) -> Iterator[Path
     scratch = _beside(folder.absolute())
     scratch.mkdir()
     try:
-        yield scratch
+        with _naming(folder):
+            yield scratch
         items = sorted(path for path in scratch.rglob("*") if path.is_file())
         targets = {folder / item.relative_to(scratch) for item in items}
         for stale in {path for pattern in owned for path in folder.glob(pattern)} - targets:
@@ -180,7 +202,8 @@ def staged_files(folder: Path | str, owned: Iterable[str] = ()) -> Iterator[Path
         for item in items:
             target = folder / item.relative_to(scratch)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _sync(item)
+            with _naming(target):
+                _sync(item)
             item.replace(target)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -18,6 +18,8 @@ import pandas as pd
 from calowatch.core.errors import CountsError, FormatError, InputError
 from calowatch.core.files import atomic_file
 from calowatch.core.progress import SILENT, Progress
+from calowatch.io.hdf5_writer import writing_hdf5
+from calowatch.io.same_files import same_files
 
 __all__ = [
     "CHANNELS",
@@ -44,6 +46,7 @@ _SEED = 15
 _CHUNK = 32  # images per chunk of a file of ours: 256 kB
 _AT_ONCE = 1024  # images looked at together: 8 MB
 _TRUTH = "truth"
+_FOUND = ("source", "position", "block")  # columns of the reader, which the truth of a file must not replace
 _MOST_HITS = 400  # mean hits per image above which they are not held in memory
 
 
@@ -173,14 +176,13 @@ class EgammaFiles:
 
 
 def looks_like_egamma(path: Path | str) -> bool:
-    """Return whether a file is HDF5 with images ``X`` of four axes and labels ``y``."""
+    """Return whether a file is HDF5 with images ``X`` or labels ``y``: `read_egamma` tells what is wrong with them."""
     path = Path(path)
     try:
         if not path.is_file() or not h5py.is_hdf5(path):
             return False
         with h5py.File(path, "r") as file:
-            x, y = file.get("X"), file.get("y")
-            return isinstance(x, h5py.Dataset) and isinstance(y, h5py.Dataset) and x.ndim == 4
+            return "X" in file or "y" in file
     except (OSError, RuntimeError):
         return False
 
@@ -220,9 +222,8 @@ def read_egamma(paths: Sequence[Path | str], progress: Progress = SILENT) -> Ega
     if len(set(names)) < len(names):
         raise InputError("files", "files of different names", "one name twice", "leave out one, or rename it")
     parts = [_read_file(path, progress) for path in files]
-    for part in parts:
-        for note in part.report.notes():
-            progress.note(note)
+    for note in [*(note for part in parts for note in part.report.notes()), *same_files(files)]:
+        progress.note(note)
     if not any(len(part.labels) for part in parts):
         raise InputError(", ".join(names) or "files", "images", "none that is sound", "give other files")
     shared = set.intersection(*(set(part.table.columns) for part in parts))
@@ -272,7 +273,7 @@ def _read_file(path: Path, progress: Progress) -> _Part:
                 hits.append(_without_zeros(block[sound]))
         tally.check(path)
         rows = np.concatenate(good) if good else np.empty(0, np.int64)
-        table = pd.DataFrame({"source": path.name, "position": rows, **_truth(file, n, rows)})
+        table = pd.DataFrame({"source": path.name, "position": rows, **_truth(path, file, rows)})
     report = tally.report(path.name, int(labels.sum()))
     none = _Hits(np.zeros(1, np.int64), np.empty(0, np.uint16), np.empty((0, 2), np.float32))
     return _Part(labels[rows], table, report, None if dense else _joined(hits or [none]))
@@ -298,7 +299,10 @@ def _problem(file: h5py.File) -> tuple[str, str] | None:
     x, y = file.get("X"), file.get("y")
     fix = "give files such as SingleElectronPt50_IMGCROPS_n249k_RHv1.hdf5"
     if not isinstance(x, h5py.Dataset) or not isinstance(y, h5py.Dataset):
-        return f"members {', '.join(sorted(file)) or 'none'}", fix
+        held = (
+            f"{name} (a group)" if isinstance(file.get(name), h5py.Group) else name for name in sorted(file)
+        )
+        return f"members {', '.join(held) or 'none'}", fix
     if x.ndim != 4 or tuple(x.shape[1:]) != SHAPE:
         if x.ndim == 4 and sorted(x.shape[1:]) == sorted(SHAPE):
             order = "(0, 2, 3, 1)" if x.shape[1] == 2 else "(0, 1, 3, 2)"
@@ -323,7 +327,8 @@ def _labels(path: Path, file: h5py.File) -> Ints:
 
 def _block(path: Path, x: h5py.Dataset, first: int) -> Singles:
     try:
-        return np.asarray(x[first : first + _AT_ONCE], np.float32)
+        with np.errstate(over="ignore"):  # what 32 bits cannot hold is infinite, and left out as such
+            return np.asarray(x[first : first + _AT_ONCE], np.float32)
     except OSError as error:
         raise FormatError(
             path, "a whole file", f"damage at image {first} ({error})", "copy it again"
@@ -337,18 +342,23 @@ def _without_zeros(block: Singles) -> _Hits:
     return _Hits(first.astype(np.int64), pixel.astype(np.uint16), flat[image, pixel])
 
 
-def _truth(file: h5py.File, n: int, rows: Ints) -> dict[str, npt.NDArray[Any]]:
-    """Return columns that only files of ours have."""
+def _truth(path: Path, file: h5py.File, rows: Ints) -> dict[str, npt.NDArray[Any]]:
+    """Return columns that only files of ours have, but for names of what the reader finds itself."""
     group = file.get(_TRUTH)
     if not isinstance(group, h5py.Group):
         return {}
     columns = {
         name: data[:][rows]
         for name, data in group.items()
-        if isinstance(data, h5py.Dataset) and data.shape == (n,)
+        if name not in _FOUND and isinstance(data, h5py.Dataset) and data.shape == (len(file["X"]),)
     }
-    block = {"block": columns.pop("chunk").astype(np.int64)} if "chunk" in columns else {}
-    return {**block, **columns}
+    chunk = columns.pop("chunk", None)
+    if chunk is None:
+        return columns
+    if chunk.dtype.kind not in "iuf" or not (chunk == np.rint(chunk)).all() or not np.isfinite(chunk).all():
+        expected = f"whole numbers in {_TRUTH}/chunk"
+        raise FormatError(path, expected, f"{chunk.dtype} values that are not", "remove this member")
+    return {"block": chunk.astype(np.int64), **columns}
 
 
 @dataclass
@@ -464,7 +474,7 @@ def write_egamma(path: Path | str, header: EgammaHeader, blocks: Iterator[Block]
     ValueError
         When blocks do not hold as many images as the header says, or truth columns differ between them.
     """
-    with atomic_file(path) as scratch, h5py.File(scratch, "w") as file:
+    with atomic_file(path) as scratch, writing_hdf5(scratch) as file:
         chunks = (min(_CHUNK, header.images), *SHAPE)
         shape = (header.images, *SHAPE)
         x = file.create_dataset("X", shape, np.float32, chunks=chunks, compression="gzip", compression_opts=1)

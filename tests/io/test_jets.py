@@ -205,3 +205,95 @@ def test_jets_are_labelled_images(tmp_path, cache):
     more = open_images([tmp_path], ImageDataRecipe(kind="jets", scalars=("width", "pt")))
     width = jet_observables(images)[:, JET_OBSERVABLES.index("width")]
     assert more.scalars[:, 0] == pytest.approx(width)
+
+
+def columns_of(path, images, n, **columns):
+    """Write plain columns of any type beside images."""
+    table = {"pt": [120.0] * n, "m0": [15.0] * n, "y": [0.0, 1.0] * (n // 2)} | columns
+    pq.write_table(pa.table({"X_jets": images.tolist(), **table}), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("y", ["0", "1", "0", "1"]),
+        ("y", [[0.0], [1.0], [0.0], [1.0]]),
+        ("pt", [[120.0]] * 4),
+        ("pt", ["much"] * 4),
+        ("pt", ["120"] * 4),
+        ("m0", [True] * 4),
+        ("chunk", ["a", "b", "c", "d"]),
+    ],
+)
+def test_columns_of_another_type_are_refused(tmp_path, cache, name, values):
+    path = columns_of(tmp_path / "a.parquet", some(4)[0], 4, **{name: values})
+    with pytest.raises(
+        FormatError, match=rf"one number per jet in the column {name}, found (string|list|bool)"
+    ):
+        read_jets([path])
+
+
+@pytest.mark.parametrize("chunk", [[0, None, 1, 1], [0.0, np.nan, 1.0, 1.0], [0.0, 0.5, 1.0, 1.0]])
+def test_chunks_are_whole_numbers(tmp_path, cache, chunk):
+    path = columns_of(tmp_path / "a.parquet", some(4)[0], 4, chunk=chunk)
+    with pytest.raises(FormatError, match="whole numbers in the column chunk"):
+        read_jets([path])
+
+
+def test_columns_of_the_readers_own_names_are_left_out(tmp_path, cache):
+    images = some(4)[0]
+    own = {"source": ["x"] * 4, "position": [3, 2, 1, 0], "block": [9] * 4, "flavour": ["u", "d", "g", "s"]}
+    found = read_jets([columns_of(tmp_path / "a.parquet", images, 4, y=[False, True] * 2, **own)])
+    assert found.table["source"].tolist() == ["a.parquet"] * 4
+    assert found.table["position"].tolist() == [0, 1, 2, 3]
+    assert found.table["block"].tolist() == [-1] * 4
+    assert found.table["flavour"].tolist() == own["flavour"]
+    assert found.labels.tolist() == [0, 1, 0, 1]
+
+
+def test_columns_that_pandas_took_for_an_index_are_read(tmp_path, cache):
+    images, columns = some(4)
+    table = pd.DataFrame({"X_jets": images.tolist(), **columns})
+    table.set_index("pt").to_parquet(tmp_path / "a.parquet")
+    assert read_jets([tmp_path / "a.parquet"]).table["pt"].to_numpy() == pytest.approx(columns["pt"])
+
+
+def test_impossible_numbers_are_told(tmp_path, cache):
+    images = some(4)[0].astype(np.float64)
+    images[1, 0, 3, 3] = 1e300
+    progress = SilentProgress()
+    path = columns_of(
+        tmp_path / "a.parquet", images, 4, pt=[-1.0, 100.0, 0.0, 100.0], m0=[1.0, 1.0, 1.0, -1.0]
+    )
+    found = read_jets([path], progress=progress)
+    assert (found.reports[0].broken, found.reports[0].impossible) == (1, 3)
+    assert "a.parquet: 3 jets with a pt that is not above 0 or an m0 below 0" in progress.notes
+
+
+@pytest.mark.parametrize("orders", [((0, 1, 2, 3), (0, 2, 3, 1)), ((0, 2, 1, 3), (0, 2, 3, 1))])
+def test_a_change_of_orientation_is_refused(tmp_path, cache, orders):
+    images, columns = some(32)
+    lists = images[:16].transpose(orders[0]).tolist() + images[16:].transpose(orders[1]).tolist()
+    with pytest.raises(FormatError, match="as axis 2 from jet 16 on"):
+        read_jets([as_published(tmp_path / "a.parquet", images, columns, flat=lists)])
+
+
+@pytest.mark.parametrize("missing", ["X_jets", "y"])
+def test_defect_files_are_still_taken_for_what_they_are(tmp_path, cache, missing):
+    images, columns = some(2)
+    path = tmp_path / "a.parquet"
+    held = {"X_jets": images.tolist(), **columns}
+    del held[missing]
+    pq.write_table(pa.table(held), path)
+    assert find_jets(path) == find_jets(tmp_path) == [path]
+    with pytest.raises(FormatError, match=f"no column {missing}"):
+        read_jets(find_jets(path))
+
+
+def test_files_without_one_sound_jet_are_refused(tmp_path, cache):
+    images, columns = some(2)
+    path = as_published(tmp_path / "a.parquet", images * 0, columns)
+    for _ in range(2):
+        with pytest.raises(InputError, match="none that is sound"):
+            read_jets([path])

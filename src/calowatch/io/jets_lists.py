@@ -18,7 +18,7 @@ _FIX = "leave these jets out, or make the file again"
 
 
 def flat_images(path: Path, column: Any, row: int) -> tuple[npt.NDArray[np.float32], int]:
-    """Return a column of nested lists as images, flattened to (jet, pixel), and how many were turned.
+    """Return a column of nested lists as images, flattened to (jet, pixel), and which of their axes was the channel.
 
     Images whose channel is the second or the last axis are turned, so that it is the first.
 
@@ -34,12 +34,13 @@ def flat_images(path: Path, column: Any, row: int) -> tuple[npt.NDArray[np.float
     Raises
     ------
     FormatError
-        For missing lists, or images of another shape: how many of them, and the first one's number and shape.
+        For missing lists, or images of another shape: how many of those given, and the first one's number and shape.
     """
     n, levels, lengths = len(column), column, []
     while pa.types.is_list(levels.type) or pa.types.is_large_list(levels.type):
         if levels.null_count:
-            raise FormatError(path, "whole images", f"{levels.null_count} missing lists", _FIX)
+            found = f"{levels.null_count} missing lists among jets {row} to {row + n - 1}"
+            raise FormatError(path, "whole images", found, _FIX)
         offsets = np.asarray(levels.offsets)
         lengths.append(np.diff(offsets))
         levels = levels.values[int(offsets[0]) : int(offsets[-1])]
@@ -53,11 +54,13 @@ def flat_images(path: Path, column: Any, row: int) -> tuple[npt.NDArray[np.float
         raise _wrong(path, column, row)
     if levels.null_count:
         levels = levels.fill_null(np.nan)
-    values = np.asarray(levels.to_numpy(zero_copy_only=False), np.float32)
-    if shape == SHAPE:
-        return values.reshape(n, -1), 0
-    turned = np.moveaxis(values.reshape(n, *shape), shape.index(SHAPE[0]) + 1, 1)
-    return np.ascontiguousarray(turned).reshape(n, -1), n
+    with np.errstate(over="ignore"):  # what 32 bits cannot hold is infinite, and left out as such
+        values = np.asarray(levels.to_numpy(zero_copy_only=False), np.float32)
+    axis = shape.index(SHAPE[0])
+    if axis == 0:
+        return values.reshape(n, -1), axis
+    turned = np.moveaxis(values.reshape(n, *shape), axis + 1, 1)
+    return np.ascontiguousarray(turned).reshape(n, -1), axis
 
 
 def _shape(lengths: list[npt.NDArray[Any]]) -> tuple[int, ...] | None:

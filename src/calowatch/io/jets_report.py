@@ -35,6 +35,8 @@ class JetReport:
         With a value below zero.
     turned
         Whose channel is not the first axis; they were turned.
+    impossible
+        Of the others than the broken, with a pt that is not above 0, or an m0 below.
     nonzero, mean, largest
         Of each channel: share of pixels that are not zero, mean and largest value; broken jets apart.
     """
@@ -46,6 +48,7 @@ class JetReport:
     broken: int
     negative: int
     turned: int
+    impossible: int
     nonzero: tuple[float, float, float]
     mean: tuple[float, float, float]
     largest: tuple[float, float, float]
@@ -57,6 +60,7 @@ class JetReport:
             (self.broken, f"{self.broken} jets with NaN or infinity, left out"),
             (self.negative, f"{self.negative} images with negative values"),
             (self.turned, f"{self.turned} images whose channel is not the first axis, turned"),
+            (self.impossible, f"{self.impossible} jets with a pt that is not above 0 or an m0 below 0"),
         ]
         return [f"{self.source}: {text}" for wrong, text in told if wrong]
 
@@ -133,14 +137,14 @@ class JetTally:
         self.negative += len(np.unique(image[value < 0]))
         self.nonzero += held
 
-    def report(self, source: str, n: int, quarks: int, broken: int = 0) -> JetReport:
-        """Return what was counted."""
+    def report(self, source: str, jets: tuple[int, int], broken: int, impossible: int) -> JetReport:
+        """Return what was counted here, beside all jets, quarks, and those whose pt or m0 is broken or impossible."""
         pixels = max(self.images * SHAPE[1] * SHAPE[2], 1)
         nonzero, mean, largest = (
             (float(each[0]), float(each[1]), float(each[2]))
             for each in (self.nonzero / pixels, self.total / pixels, self.largest)
         )
-        counts = n, quarks, self.empty, self.broken + broken, self.negative, self.turned
+        counts = *jets, self.empty, self.broken + broken, self.negative, self.turned, impossible
         return JetReport(source, *counts, nonzero, mean, largest)
 
 

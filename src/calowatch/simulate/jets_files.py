@@ -89,7 +89,7 @@ def simulate_jets(out: Path, request: JetRequest, progress: Progress = SILENT) -
         tally = JetTally()
         write_jets(out, _blocks(progress.track(paths, f"writing {out.name}", len(paths)), tally), origin)
     quarks = sum((chunk.size + 1) // 2 for chunk in plan.chunks)
-    return tally.report(out.name, settings.n, quarks)
+    return tally.report(out.name, (settings.n, quarks), 0, 0)
 
 
 def _check_free(out: Path, library: Path | None) -> None:

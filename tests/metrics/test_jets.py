@@ -91,3 +91,8 @@ def test_the_table_has_the_scalars_too():
 def test_other_shapes_are_refused():
     with pytest.raises(ValueError, match="125"):
         jet_observables(np.zeros((2, 3, 64, 64)))
+
+
+def test_no_observable_is_there_twice():
+    found = jet_observables(random_images(20))
+    assert len(set(map(bytes, found.T.copy()))) == len(JET_OBSERVABLES) == 29

@@ -23,7 +23,7 @@ from calowatch.bundle.dealt import DealtRows, load_dealt
 from calowatch.bundle.engines import ClassifyMode, Engine, open_engine
 from calowatch.bundle.manifest import MANIFEST, hashes
 from calowatch.bundle.novelty import Novelty, load_novelty
-from calowatch.core.errors import FormatError, InputError
+from calowatch.core.errors import ConflictError, FormatError, InputError
 from calowatch.core.files import atomic_directory, file_hash
 from calowatch.core.progress import SILENT, Progress
 from calowatch.core.training import ImageTraining
@@ -288,6 +288,8 @@ def load_classifier(folder: Path | str, device: str = "cpu") -> ClassifierBundle
     ------
     FormatError
         When the folder holds no bundle of a classifier, a damaged one, or one of a newer schema.
+    ConflictError
+        When its trees want observables that are no more.
     """
     folder = Path(folder)
     manifest = read_classifier_manifest(folder)
@@ -321,6 +323,8 @@ def _network(folder: Path, manifest: Mapping[str, Any]) -> Classifier | ArrayMod
         geometry, options = ImageGeometry(**manifest["geometry"]), manifest["recipe"]["network"]["options"]
         network = build_classifier(name, geometry, options)
         network.load_state_dict(load_file(folder / _WEIGHTS))
+    except ConflictError as error:
+        raise ConflictError(folder, error.expected, error.found, error.fix) from error
     except (OSError, ValueError, RuntimeError, BadZipFile, SafetensorError, FormatError) as error:
         raise FormatError(
             folder, f"the weights of {name}", _reason(error), "copy the bundle again, or train it anew"

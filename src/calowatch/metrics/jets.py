@@ -22,7 +22,7 @@ PIXEL = 0.01745
 RADIUS = 0.5
 """Of the jets."""
 HARD = 0.01
-"""Track momentum, in units of 100 GeV, above which little is from pile-up: 1 GeV."""
+"""Track pT, in units of 100 GeV, above which little is from pile-up: 1 GeV."""
 
 _SHAPE = (3, 125, 125)
 _NEAR = 0.4  # of the centre, for the axis
@@ -35,7 +35,7 @@ JET_OBSERVABLES = (
     *("multiplicity", "soft_multiplicity", "all_tracks", "crystals", "towers"),
     *("width", "girth", "ecal_width", "hcal_width", "ptd", "ecal_ptd"),
     *("tracks", "ecal", "hcal", "em_share", "charged_share"),
-    *("leading", "second", "core", "ecal_core", "major", "minor"),
+    *("leading", "second", "ecal_core", "major", "minor"),
     *("ring_1", "ring_2", "ring_3", "ring_4"),
     *("outside_tracks", "outside_ecal", "outside_number", "dispersion"),
 )
@@ -52,7 +52,7 @@ ptd, ecal_ptd                       root of the sum of squares over the sum: of 
 tracks, ecal, hcal                  sums within 0.5
 em_share, charged_share             ECAL over calorimeters; tracks above 1 GeV over tracks and calorimeters
 leading, second                     share of the largest and second largest track pixel
-core, ecal_core                     share of tracks above 1 GeV, and of ECAL, within 0.1
+ecal_core                           share of ECAL within 0.1
 major, minor                        root mean square along the axes of the ellipse of all energy within 0.5
 ring_1 .. ring_4                    share of tracks above 1 GeV within 0.05, 0.1, 0.2 and 0.3
 outside_tracks, outside_ecal        sums further than 0.7 from the axis: pile-up
@@ -214,8 +214,12 @@ def _shapes(hits: _Pixels, distance: Floats, parts: tuple[Flags, Flags, Flags]) 
 
     rings = {f"ring_{number}": share(hard, reach) for number, reach in enumerate(_RINGS, 1)}
     found = {"width": mean(hard), "girth": mean(every), "ecal_width": mean(ecal), "hcal_width": mean(hcal)}
-    found |= {"core": share(hard, _CORE), "ecal_core": share(ecal, _CORE)}
-    found |= {"ptd": dispersion(hard), "ecal_ptd": dispersion(ecal), "dispersion": dispersion(every)}
+    found |= {
+        "ecal_core": share(ecal, _CORE),
+        "ptd": dispersion(hard),
+        "ecal_ptd": dispersion(ecal),
+        "dispersion": dispersion(every),
+    }
     return found | rings
 
 

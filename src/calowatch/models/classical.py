@@ -6,7 +6,7 @@ logit per class.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from calowatch.core.errors import FormatError, UnknownNameError, nearest
+from calowatch.core.errors import ConflictError, FormatError, UnknownNameError, nearest
 
 __all__ = [
     "CLASSICAL",
@@ -161,6 +161,15 @@ class OneRing(ArrayModel):
         return found
 
 
+_CHANGED = ("jets",)
+"""Sets that were others when bundles of trees did not tell yet on which observables they had been grown."""
+
+
+def _outgrown(observables: str, found: str) -> ConflictError:
+    expected = f"trees on the set {observables!r} of observables as it is now"
+    return ConflictError("model.npz", expected, found, "train these trees again")
+
+
 @dataclass(frozen=True, eq=False)
 class Trees(ArrayModel):
     """Gradient-boosted trees on observables (Friedman 2001, Ann. Stat. 29, 1189), walked through in numpy.
@@ -175,6 +184,8 @@ class Trees(ArrayModel):
         First node of each tree, [tree].
     feature, threshold, left, right, value
         Of each node: go left where the feature is at most the threshold; a leaf leads to itself.
+    names
+        Of the set's observables when the trees were grown, [feature]: the set must still be the same.
     """
 
     name: ClassVar[str] = "trees"
@@ -186,10 +197,35 @@ class Trees(ArrayModel):
     left: Ints
     right: Ints
     value: Floats
+    names: npt.NDArray[np.str_] = field(default_factory=lambda: np.empty(0, "U1"))
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Return the model of some arrays; older ones, without names, where their set has not changed since.
+
+        Raises
+        ------
+        FormatError
+            When an array is missing.
+        ConflictError
+            When the trees are from before their set of observables changed.
+        """
+        if "names" not in arrays and str(arrays.get("observables")) in _CHANGED:
+            raise _outgrown(str(arrays["observables"]), "those of an earlier version")
+        return super().of({"names": np.empty(0, "U1"), **arrays})
 
     def logits(self, images: Images, scalars: Images) -> Images:
-        """Return the logit of class 1, [image, 1]."""
-        _, table = tabulate(str(self.observables), images, scalars)
+        """Return the logit of class 1, [image, 1].
+
+        Raises
+        ------
+        ConflictError
+            When the trees were grown on other observables than their set has now.
+        """
+        names, table = tabulate(str(self.observables), images, scalars)
+        if self.names.size and self.names.tolist() != list(names):
+            other = sorted(set(self.names.tolist()) ^ set(names))
+            raise _outgrown(str(self.observables), f"others: {', '.join(other) or 'another order'}")
         total = np.full(len(table), float(self.baseline))
         row = np.arange(len(table))
         for root in self.root.tolist():

@@ -1,7 +1,7 @@
 """Classifiers without layers, learned by scikit-learn and kept as arrays."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +23,7 @@ __all__ = ["ClassicalTask", "fit_classical"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Images = npt.NDArray[np.float32]
 
 _MOST_BYTES = 2 * 1024**3
 
@@ -157,7 +158,14 @@ def _fit_trees(task: ClassicalTask) -> Trees:
     )
     _two(task)
     name = str(options["observables"])
-    table = task.gather(lambda images, scalars: tabulate(name, images, scalars)[1])
+    found: list[tuple[str, ...]] = []
+
+    def values(images: Images, scalars: Images) -> Floats:
+        names, some = tabulate(name, images, scalars)
+        found.append(names)
+        return some
+
+    table = task.gather(values)
     model = HistGradientBoostingClassifier(
         max_iter=int(options["iterations"]),
         learning_rate=float(options["rate"]),
@@ -169,7 +177,7 @@ def _fit_trees(task: ClassicalTask) -> Trees:
         random_state=task.seed,
     )
     model.fit(table, task.y)
-    return _as_arrays(model, name)
+    return replace(_as_arrays(model, name), names=np.array(found[0]))
 
 
 def _as_arrays(model: HistGradientBoostingClassifier, observables: str) -> Trees:

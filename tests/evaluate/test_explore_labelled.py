@@ -2,12 +2,16 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 
 import calowatch
 from calowatch.cli import main
 from calowatch.core.errors import InputError
+from calowatch.core.progress import SilentProgress
+from calowatch.core.training import ImageDataRecipe
+from calowatch.data.image_sets import open_images
 from calowatch.evaluate.explore import ExploreSettings
 from calowatch.evaluate.explore_labelled import labelled_kind, labelled_numbers, open_labelled
 from calowatch.io.images import write_images
@@ -20,6 +24,11 @@ from calowatch.present.image_panels import ImagePanel, image_figure
 from calowatch.present.image_panels import write_images as draw_images
 from calowatch.simulate.egamma import EgammaSettings
 from calowatch.simulate.egamma_files import EgammaRequest, simulate_egamma
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("CALOWATCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +150,62 @@ def test_jets_are_explored_alike(tmp_path):
     assert "multiplicity" in set(found.observables[0]["observable"])
     panels = [name for section in labelled_page(found, {}).sections for name in section.panels]
     assert sum(name.startswith("mean_") for name in panels) == 3
+
+
+def jets(path, multiplicities, labels):
+    """Write jets with a given number of tracks each."""
+    rng = np.random.default_rng(2)
+    images = np.zeros((len(labels), 3, 125, 125), np.float32)
+    for image, number in zip(images, multiplicities, strict=True):
+        at = rng.choice(900, number, replace=False)
+        image[0, 47 + at // 30, 47 + at % 30] = 0.05
+        image[2, 60:65, 60:65] = 0.01
+    columns = {"pt": np.full(len(labels), 120.0), "m0": np.full(len(labels), 15.0), "y": np.asarray(labels)}
+    write_jets(path, [(images, columns)], {})
+    return path
+
+
+@pytest.mark.parametrize(("quarks", "told"), [(1, 0), (0, 1)])
+def test_labels_that_look_exchanged_are_told(tmp_path, quarks, told):
+    labels = np.arange(60) % 2
+    tracks = np.where(labels == quarks, 20, 40) + np.arange(60) // 4
+    data, notes = open_labelled("jets", [jets(tmp_path / "a.parquet", tracks, labels)])
+    progress = SilentProgress()
+    found = labelled_numbers(data, notes, progress)
+    assert len([note for note in found.notes if "labels look exchanged" in note]) == told
+    assert progress.notes == list(found.notes[len(notes) :])
+
+
+def test_a_missing_class_and_few_images_are_told(folder, tmp_path):
+    photons = next(folder.glob("*Photon*"))
+    _, notes = open_labelled("egamma", [photons])
+    assert "no image of the class electron: nothing is compared" in notes[-1]
+    with pytest.raises(InputError, match="found none of electron"):
+        open_images([photons], ImageDataRecipe(kind="egamma"))
+    few = jets(tmp_path / "few.parquet", [5, 6], [0, 1])
+    assert open_labelled("jets", [few])[1] == (
+        "few images (1 of gluon and 1 of quark): AUCs are known to 0.50 only",
+    )
+    explored = calowatch.explore([photons], tmp_path / "out", ExploreSettings(png=False))
+    assert any("no image of the class electron" in note for note in explored.document["notes"])
+
+
+def test_defect_files_are_refused_as_what_they_are(folder, tmp_path, capsys):
+    for name in ("X", "y"):
+        copied = tmp_path / f"{name}.hdf5"
+        copied.write_bytes(next(folder.glob("*Photon*")).read_bytes())
+        with h5py.File(copied, "a") as file:
+            del file[name]
+        assert main(["explore", str(copied), "--out", str(tmp_path / "out")]) == 2
+        assert "an HDF5 file with X (n, 32, 32, 2) and y (n,)" in capsys.readouterr().err
+
+
+def test_axes_of_jets_count_crystals(tmp_path):
+    data, _ = open_labelled("jets", [jets(tmp_path / "a.parquet", [5, 6, 5, 6], [0, 1, 0, 1])])
+    sections = labelled_page(labelled_numbers(data), {}).sections
+    panels = {name: panel for section in sections for name, panel in section.panels.items()}
+    assert panels["mean_hcal"].axes == (
+        "crystals along eta from the centre",
+        "crystals along phi from the centre",
+    )
+    assert panels["spectrum_tracks"].x == "track pT (100 GeV)"

@@ -79,7 +79,7 @@ def show_labelled(document: Mapping[str, Any]) -> None:
             f"{channel} {100 * share:.2f} %"
             for channel, share in zip(document["channels"], document["nonzero"][label], strict=True)
         )
-        typer.echo(f"{name}: {n} images, not zero: {shares}")
+        typer.echo(f"{name}: {n} images, not zero: {shares}" if n else f"{name}: no image")
     for row in document["observables"][:10]:
         if row["auc"] is not None:
             typer.echo(f"  {row['observable']:20} AUC {row['auc']:.4f} ± {row['error']:.4f}")

@@ -31,6 +31,11 @@ _BINS = 60
 _SAMPLES = 4
 _LOOK = 2000  # images of each class that decide the edges of spectra
 _BYTES = 32 * 2**20  # read together
+_VAGUE = 0.1  # error of an AUC above which it is told
+_SURE = 3.0  # errors of an AUC of one half by which labels look exchanged
+
+_FEWER = MappingProxyType({"jets": "multiplicity"})
+"""Observable that is smaller for the second class, whatever made the images, by kind of images."""
 
 _OBSERVERS: Mapping[str, str] = MappingProxyType({"egamma": "showers", "jets": "jets"})
 """Sets of observables by kind of images."""
@@ -72,9 +77,15 @@ def open_labelled(
 ) -> tuple[ImageData, tuple[str, ...]]:
     """Open labelled images, of which one class may be missing; return them and what is odd in the files."""
     notes = _Notes(progress)
-    return open_images(
-        sources, ImageDataRecipe(kind=kind, scalars=_SCALARS[kind]), notes, partial=True
-    ), tuple(notes.notes)
+    recipe = ImageDataRecipe(kind=kind, scalars=_SCALARS[kind])
+    data = open_images(sources, recipe, notes, partial=True)
+    n = np.bincount(data.labels, minlength=len(data.classes))
+    for name in (name for name, number in zip(data.classes, n, strict=True) if not number):
+        notes.note(f"no image of the class {name}: nothing is compared, and nothing can be trained on this")
+    if n.all() and _error(n) > _VAGUE:
+        words = " and ".join(f"{number} of {name}" for name, number in zip(data.classes, n, strict=True))
+        notes.note(f"few images ({words}): AUCs are known to {_error(n):.2f} only")
+    return data, tuple(notes.notes)
 
 
 class _Notes(SilentProgress):
@@ -140,7 +151,7 @@ def labelled_numbers(
     notes
         What is odd in the files.
     progress
-        Shows how far it is.
+        Shows how far it is, and is told where labels look exchanged.
     """
     classes = range(len(data.classes))
     rows = [np.flatnonzero(data.labels == label) for label in classes]
@@ -154,6 +165,10 @@ def labelled_numbers(
     n = np.array([len(each) for each in rows])
     whole = np.maximum(n, 1)[:, None, None, None]
     present = [label for label in classes if n[label]]
+    observables = _observables(sums, n, present)
+    exchanged = _exchanged(data, observables[0])
+    for note in exchanged:
+        progress.note(note)
     return LabelledNumbers(
         kind=data.kind,
         classes=data.classes,
@@ -164,10 +179,10 @@ def labelled_numbers(
         frequency=sums.filled / whole,
         ends=np.where(np.isfinite(sums.ends), sums.ends, 0.0),
         spectra=_spectra(data, sums, n),
-        observables=_observables(sums, n, present),
+        observables=observables,
         samples=[data.images.read(_evenly(each)) for each in rows],
         sample_numbers=[_evenly(each) for each in rows],
-        notes=tuple(notes),
+        notes=(*notes, *exchanged),
         sources=tuple(dict.fromkeys(data.table["source"])),
     )
 
@@ -204,6 +219,24 @@ def _spectra(data: ImageData, sums: _Sums, n: Ints) -> tuple[Spectrum, ...]:
     )
 
 
+def _error(n: Ints) -> float:
+    """Return the error of an AUC of one half (Mann and Whitney 1947, Ann. Math. Stat. 18, 50), the largest there is."""
+    return float(np.sqrt((n.sum() + 1.0) / (12.0 * n[0] * n[1])))
+
+
+def _exchanged(data: ImageData, table: pd.DataFrame) -> list[str]:
+    """Return a note where an observable says that labels are the other way round."""
+    name = _FEWER.get(data.kind)
+    found = table[table["observable"] == name].dropna(subset=["auc"]).to_dict("records")
+    first, second = data.classes[:2]
+    return [
+        f"{name} is larger for {second} (label 1) than for {first} (AUC {row['auc']:.3f}) but must be smaller: "
+        "labels look exchanged"
+        for row in found
+        if row["auc"] > 0.5 + _SURE * row["error"]
+    ]
+
+
 def _bins(values: Floats) -> Floats:
     """Return edges of bins for one observable: one or more whole numbers to a bin where all values are whole."""
     low, high = (float(end) for end in np.quantile(values, [0.002, 0.998]))
@@ -227,8 +260,7 @@ def _observables(sums: _Sums, n: Ints, present: Sequence[int]) -> tuple[pd.DataF
         row: dict[str, Any] = {"observable": name, "auc": np.nan, "error": np.nan}
         if len(n) == 2 and len(present) == 2:
             row["auc"] = roc_auc(labels == 1, values)
-            # Of an AUC of one half (Mann and Whitney 1947, Ann. Math. Stat. 18, 50), the largest there is.
-            row["error"] = float(np.sqrt((n.sum() + 1.0) / (12.0 * n[0] * n[1])))
+            row["error"] = _error(n)
         row |= {f"mean {label}": values[labels == label].mean() for label in present}
         rows.append(row)
         edges = _bins(values)

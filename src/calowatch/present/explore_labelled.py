@@ -24,7 +24,7 @@ _LEAST_HITS = 20  # of a pixel in either class, for their ratio
 _UNITS: Mapping[tuple[str, str], str] = {
     ("egamma", "energy"): "energy (50 GeV)",
     ("egamma", "time"): "time (50 ns)",
-    ("jets", "tracks"): "track momentum (100 GeV)",
+    ("jets", "tracks"): "track pT (100 GeV)",
     ("jets", "ecal"): "ECAL energy (100 GeV)",
     ("jets", "hcal"): "HCAL energy (100 GeV)",
 }
@@ -207,8 +207,10 @@ def _origin(given: LabelledNumbers) -> tuple[int, int]:
 
 
 def _axes(given: LabelledNumbers) -> tuple[str, str]:
-    centre = "seed" if given.kind == "egamma" else "centre"
-    return f"{given.axes[0]} from the {centre}", f"{given.axes[1]} from the {centre}"
+    """Return what the axes count: crystals in jets too, where ieta and iphi would be towers of five."""
+    if given.kind == "jets":
+        return "crystals along eta from the centre", "crystals along phi from the centre"
+    return f"{given.axes[0]} from the seed", f"{given.axes[1]} from the seed"
 
 
 def _means(given: LabelledNumbers) -> dict[str, ImagePanel]:

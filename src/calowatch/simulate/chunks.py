@@ -3,7 +3,6 @@
 What comes out depends on seed and chunk size alone, never on the number of workers or on where a run was broken off.
 """
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -224,8 +223,7 @@ def _claim(folder: Path, plan: ChunkPlan) -> str:
     for path in (*others, *_halves(folder)):
         path.unlink()
     if held != wanted:
-        with _naming(folder / _PLAN):
-            write_json(folder / _PLAN, wanted)
+        write_json(folder / _PLAN, wanted)
     return key
 
 
@@ -293,20 +291,8 @@ def _remove(folder: Path) -> None:
         folder.rmdir()
 
 
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Name the file in errors of writing, which know none where the disk is full."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        reason = error.strerror or str(error)
-        raise OSError(error.errno or errno.EIO, reason, str(path)) from error
-
-
 def _keep(path: Path, arrays: Arrays) -> None:
-    with _naming(path), atomic_file(path) as scratch, scratch.open("wb") as stream:
+    with atomic_file(path) as scratch, scratch.open("wb") as stream:
         np.savez(stream, **dict[str, Any](arrays))
 
 

@@ -19,6 +19,7 @@ from calowatch.io.images import write_images
 from calowatch.metrics.classification import Figure, Judged
 from calowatch.metrics.ranking import roc_auc
 from calowatch.present.classify import figure_text
+from calowatch.present.classify_compare import Compared, comparison_page
 from calowatch.train.images import train_images
 from calowatch.train.request import TrainRequest
 
@@ -72,6 +73,9 @@ def test_the_test_side_of_its_own_files_is_judged(linear, two_runs, tmp_path):
     assert roc_auc(truth, scores["p run 357479"]) == told["figures"]["roc_auc"]["value"]
     assert {path.name for path in found.files} == {path.name for path in (tmp_path / "out").iterdir()}
     page = (tmp_path / "out" / "evaluation.html").read_text()
+    assert "AUC 1.0000" in page
+    assert "background efficiency" in page
+    assert "Intervals of 95" in page
     assert "run 355456 against run 357479" in page
     assert "http" not in page.split("<script>")[0]
     given = evaluate_run(linear, EvaluateRequest(tmp_path / "again", two_runs[::-1], png=False))
@@ -95,7 +99,9 @@ def test_other_files_are_judged_whole(linear, make_runs, tmp_path):
     found = evaluate_run(linear, EvaluateRequest(tmp_path / "out", files, png=False))
     assert (found.document["side"], found.document["n"]) == (None, 40)
     assert found.document["figures"]["accuracy"]["value"] == 1.0
-    alone = evaluate_run(linear, EvaluateRequest(tmp_path / "alone", files[:1], png=False)).document
+    result = evaluate_run(linear, EvaluateRequest(tmp_path / "alone", files[:1], png=False))
+    alone = result.document
+    assert figure_text("rejection_50", result.report.figures["rejection_50"]) == "undefined"
     assert alone["figures"]["roc_auc"]["value"] is None
     assert any("No images of run 357479" in note for note in alone["notes"])
 
@@ -278,6 +284,28 @@ def test_bins_hold_equal_shares():
 def test_figures_in_words():
     assert figure_text("rejection_50", Figure(12.34, 10.0, None)) == "12.3 (at least 10.0)"
     assert figure_text("roc_auc", Figure(None)) == "undefined"
+    assert figure_text("rejection_50", Figure(None, 20.0)) == "none passed (at least 20)"
+    assert figure_text("rejection_50", Figure(None)) == "undefined"
+
+
+def test_stretches_are_of_one_length_in_all_files():
+    data, given = judged()
+    data.table["source"] = np.where(np.arange(200) < 160, "long", "short")
+    data.table["position"] = np.where(np.arange(200) < 160, np.arange(200), np.arange(200) - 160)
+    course = course_of(data, given)
+    assert course["images"].unique().tolist() == [4]
+    assert course.groupby("source")["images"].sum().tolist() == [160, 40]
+
+
+def test_losses_of_less_than_a_decade_are_drawn_evenly(linear):
+    def panel(last):
+        history = pd.DataFrame({"epoch": [0, 1], "train_loss": [0.69, last], "val_loss": [0.68, 0.6]})
+        told = Compared("a", "a", 1, "a", "a", "a", 1.0, "cpu", {}, history)
+        sections = comparison_page([told], (), {}).sections
+        return next(each.panels["curves_loss"] for each in sections if "curves_loss" in each.panels)
+
+    assert (panel(0.4).y_log, panel(0.4).y) == (False, "loss")
+    assert (panel(0.001).y_log, panel(0.001).y) == (True, "loss (log)")
 
 
 # -- compare ------------------------------------------------------------------------------------------------------

@@ -100,6 +100,17 @@ def test_one_class_alone_has_no_ranking():
     assert found["accuracy"].value == 1.0
 
 
+def test_rejecting_all_is_told_from_what_is_undefined():
+    labels = np.repeat([0, 1], 50)
+    p = np.eye(2)[labels] * 0.8 + 0.1
+    found = classification_figures(Judged(labels, p, np.arange(100)), draws=0)["rejection_50"]
+    assert (found.value, found.high) == (None, None)
+    assert found.low == pytest.approx(1 / (1 - 0.025 ** (1 / 50)))
+    p[labels == 0] = p[-1]
+    passing = classification_figures(Judged(labels, p, np.arange(100)), draws=0)["rejection_50"]
+    assert passing == Figure(1.0)
+
+
 def test_numbers_that_are_no_probabilities_are_refused():
     with pytest.raises(InputError, match="0 to 1"):
         Judged(np.zeros(2, int), np.full((2, 2), 1.5), np.arange(2))

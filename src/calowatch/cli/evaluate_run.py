@@ -37,7 +37,7 @@ def run(
         typer.Option("--mode", help="How the network is computed: auto, float32, bfloat16, onnx or int8."),
     ] = "float32",
     draws: Annotated[int, typer.Option("--draws", min=0, help="Of the bootstrap; 0: no intervals.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
     png: Annotated[bool, typer.Option("--png/--no-png", help="Draw PNG figures beside the page.")] = True,
     json: Annotated[
         bool, typer.Option("--json", help="Print evaluation.json on stdout and nothing else.")

@@ -14,7 +14,7 @@ __all__ = ["bins_of", "confidence_bins", "course_of", "errors_of", "score_bins"]
 
 Floats = npt.NDArray[np.float64]
 
-_STRETCHES = 40  # of each file
+_STRETCHES = 40  # of the longest file
 _BINS = 5
 _FEWEST = 20  # images in a bin
 _BINNED = ("pt", "eta", "m0", "pileup")
@@ -49,12 +49,15 @@ def errors_of(data: ImageData, judged: Judged, classes: Sequence[str]) -> pd.Dat
 
 
 def course_of(data: ImageData, judged: Judged) -> pd.DataFrame:
-    """Return images and errors of stretches of each file, in its order; stretches without images are left out."""
+    """Return images and errors of stretches of each file, in its order; stretches without images are left out.
+
+    Stretches are of one length in all files, so that their shares scatter alike.
+    """
     rows = []
+    width = max(1, -(-(int(data.table["position"].max()) + 1) // _STRETCHES))
     wrong = (judged.predicted != judged.labels).astype(np.int64)
     for source, part in data.table.reset_index(drop=True).groupby("source", sort=False):
         position = part["position"].to_numpy(np.int64)
-        width = max(1, -(-(int(position.max()) + 1) // _STRETCHES))
         held = np.bincount(position // width)
         missed = np.bincount(position // width, weights=wrong[part.index.to_numpy()])
         rows += [

@@ -133,7 +133,7 @@ def classification_figures(judged: Judged, *, draws: int = _DRAWS, seed: int = 0
     there is nothing to draw: shares of 0 or 1 then get the exact bound of as many trials as there are blocks, which
     bounds the other shares too (`calowatch.metrics.intervals.never_surer`), and rankings no interval. The calibration
     error has none: drawn anew it only grows. ``rejection_50`` is one over the share of class 0 that passes where half
-    of class 1 is kept.
+    of class 1 is kept; where nothing of class 0 passes it has no value, but a lower end, also without draws.
 
     Parameters
     ----------
@@ -155,11 +155,17 @@ def classification_figures(judged: Judged, *, draws: int = _DRAWS, seed: int = 0
     found["ece"] = Figure(_ece(judged))
     if judged.probabilities.shape[1] == 2:
         for efficiency in EFFICIENCIES:
-            passing = _share(judged, _passing(efficiency), draws, seed, of=0)
-            found[f"rejection_{efficiency}"] = Figure(
-                *map(_inverse, (passing.value, passing.high, passing.low))
-            )
+            found[f"rejection_{efficiency}"] = _rejection(judged, efficiency, draws, seed)
     return found
+
+
+def _rejection(judged: Judged, efficiency: int, draws: int, seed: int) -> Figure:
+    """Return one over the share of class 0 that passes; of none its bound, so that it is not taken for undefined."""
+    passing = _share(judged, _passing(efficiency), draws, seed, of=0)
+    high = passing.high
+    if passing.value == 0.0 and high is None:
+        high = never_surer(0.0, 0.0, len(np.unique(judged.blocks[judged.labels == 0])))[1]
+    return Figure(*map(_inverse, (passing.value, high, passing.low)))
 
 
 def _inverse(share: float | None) -> float | None:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from calowatch.metrics.calibration import Reliability
 from calowatch.metrics.classification import Curves, Figure
+from calowatch.metrics.intervals import wilson
 from calowatch.present.explore_colours import MARKERS, series_colours
 from calowatch.present.panels import Panel, Series
 from calowatch.present.panels_page import Page, Section, Table
@@ -111,6 +112,11 @@ class ClassifyReport:
     strangers: Strangers | None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def drawn(self) -> bool:
+        """Whether figures have intervals."""
+        return self.figures["accuracy"].low is not None
+
 
 def figure_text(name: str, figure: Figure) -> str:
     """Return a figure with its interval as a reader wants it.
@@ -121,21 +127,31 @@ def figure_text(name: str, figure: Figure) -> str:
     '0.9975 (0.9950 to 1.0000)'
     >>> figure_text("rejection_50", Figure(None, 812.0, None))
     'none passed (at least 812)'
+    >>> figure_text("rejection_50", Figure(None))
+    'undefined'
     """
     form = ".1f" if name.startswith("rejection") else ".4f"
-    if figure.value is None and name.startswith("rejection"):
-        return "none passed" + (f" (at least {figure.low:.0f})" if figure.low is not None else "")
     if figure.value is None:
-        return "undefined"
+        return "undefined" if figure.low is None else f"none passed (at least {figure.low:.0f})"
     if figure.low is None or figure.high is None:
         return format(figure.value, form) + (f" (at least {figure.low:{form}})" if figure.low else "")
     return f"{figure.value:{form}} ({figure.low:{form}} to {figure.high:{form}})"
 
 
+def _area(given: ClassifyReport, curve: Curves) -> float:
+    """Return the area under a curve: of one curve the figure itself, of several that of the thinned curve."""
+    told = given.figures["roc_auc"].value
+    if len(given.curves) == 1 and told is not None:
+        return told
+    return float(np.trapezoid(curve.true_positive_rate, curve.false_positive_rate))
+
+
 def _rates(given: ClassifyReport) -> dict[str, Panel]:
     colours = series_colours(len(given.curves))
     roc = [
-        Series(each.false_positive_rate, each.true_positive_rate, name, colour)
+        Series(
+            each.false_positive_rate, each.true_positive_rate, f"{name}: AUC {_area(given, each):.4f}", colour
+        )
         for (name, each), colour in zip(given.curves.items(), colours, strict=True)
     ]
     chance = Series([0.0, 1.0], [0.0, 1.0], "chance", "#8a8a8a", dash=":")
@@ -147,8 +163,8 @@ def _rates(given: ClassifyReport) -> dict[str, Panel]:
     return {
         "roc": Panel(
             "ROC",
-            "share of others taken for it",
-            "share found",
+            "background efficiency (false positive rate)",
+            "signal efficiency (true positive rate)",
             [chance, *roc],
             x_ends=ends,
             y_ends=ends,
@@ -156,8 +172,8 @@ def _rates(given: ClassifyReport) -> dict[str, Panel]:
         ),
         "precision_recall": Panel(
             "Precision and recall",
-            "recall (share found)",
-            "precision",
+            "recall (signal efficiency)",
+            "precision (purity)",
             precision,
             x_ends=ends,
             y_ends=(0.0, 1.02),
@@ -208,28 +224,36 @@ def _course(given: ClassifyReport) -> dict[str, Panel]:
     if given.course.empty:
         return {}
     sources = list(dict.fromkeys(given.course["source"]))
-    series = []
+    series, top = [], 0.01
+    middles = np.unique(given.course["position"].to_numpy(np.float64))
+    # Files beside each other within a stretch, so that bars do not hide each other.
+    aside = 0.4 * np.diff(middles).min(initial=middles[0]) / len(sources)
     for number, (source, colour) in enumerate(zip(sources, series_colours(len(sources)), strict=True)):
         part = given.course[given.course["source"] == source]
         share = (part["errors"] / part["images"]).to_numpy(np.float64)
+        ends = [wilson(*pair) for pair in part[["errors", "images"]].to_numpy(np.int64).tolist()]
+        low, high = np.array(ends).T
         series.append(
             Series(
-                part["position"].to_numpy(np.float64),
+                part["position"].to_numpy(np.float64) + aside * (number - (len(sources) - 1) / 2),
                 share,
                 source,
                 colour,
                 "points",
                 mark=MARKERS[number % 5],
+                low=low,
+                high=high,
             )
         )
-    top = max(float((given.course["errors"] / given.course["images"]).max()) * 1.15, 0.01)
+        top = max(top, float(high.max()) * 1.05)
     return {
         "errors": Panel(
             "Errors along the files",
             "position in the file (image)",
-            "share of wrong images",
+            "share of wrong images, 95 %",
             series,
             y_ends=(-0.02 * top, top),
+            beside=True,
         )
     }
 
@@ -249,8 +273,8 @@ def _bins(given: ClassifyReport) -> dict[str, Panel]:
                 colour,
                 "both",
                 mark=mark,
-                low=part[f"{name}_low"].to_numpy(np.float64),
-                high=part[f"{name}_high"].to_numpy(np.float64),
+                low=part[f"{name}_low"].to_numpy(np.float64) if given.drawn else None,
+                high=part[f"{name}_high"].to_numpy(np.float64) if given.drawn else None,
             )
             for (name, words), colour, mark, shift in zip(
                 (("roc_auc", "ROC-AUC"), ("accuracy", "accuracy")),
@@ -262,7 +286,7 @@ def _bins(given: ClassifyReport) -> dict[str, Panel]:
         ]
         words = _BINNED.get(str(quantity), str(quantity))
         panels["bins_" + re.sub(r"\W", "", str(quantity))] = Panel(
-            f"By {words}", words, "ROC-AUC, accuracy (95 %)", series, ticks=ticks
+            f"By {words}", words, f"ROC-AUC, accuracy{' (95 %)' * given.drawn}", series, ticks=ticks
         )
     return panels
 
@@ -338,7 +362,9 @@ def classify_page(given: ClassifyReport) -> Page:
     more = f", the {_MOST_ERRORS} surest here, all in errors.csv" if wrong > _MOST_ERRORS else ""
     sections = [
         Section(
-            "Figures", "Intervals of 95 %, by bootstrap over blocks.", [Table(["figure", "value"], figures)]
+            "Figures",
+            "Intervals of 95 %, by bootstrap over blocks." if given.drawn else "",
+            [Table(["figure", "value"], figures)],
         ),
         Section(
             "Confusion",

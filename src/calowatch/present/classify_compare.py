@@ -57,6 +57,13 @@ class Compared:
         return {name: getattr(self, name) for name in names}
 
 
+def _far_apart(series: Sequence[Series]) -> bool:
+    """Return whether positive values span more than a decade: a logarithmic axis of less has no round ticks."""
+    values = np.concatenate([np.asarray(each.y, np.float64) for each in series])
+    values = values[np.isfinite(values)]
+    return len(values) > 0 and bool(values.min() > 0 and values.max() > 10 * values.min())
+
+
 def _curves(told: Sequence[Compared]) -> dict[str, Panel]:
     panels = {}
     for key, words in _CURVES:
@@ -72,13 +79,13 @@ def _curves(told: Sequence[Compared]) -> dict[str, Panel]:
                     hollow = side == "train"
                     series.append(Series(epochs, values, name, colour, "both", dash, mark, hollow=hollow))
         if series:
-            positive = all((np.asarray(each.y) > 0).all() for each in series)
+            log = key == "loss" and _far_apart(series)
             panels[f"curves_{key}"] = Panel(
                 words.capitalize() if key != "auc" else words,
                 "epoch",
-                f"{words}{' (log)' if key == 'loss' and positive else ''}",
+                f"{words}{' (log)' * log}",
                 series,
-                y_log=key == "loss" and positive,
+                y_log=log,
                 whole=True,
             )
     return panels

@@ -232,7 +232,9 @@ def _point(
 ) -> dict[str, Any]:
     """Return a point: that of an earlier call where it is of the same task, else trained now."""
     name, size, sources = what
-    told = [recipe.model_dump(mode="json"), list(sources), size, task.draws, provenance("")["calowatch"]]
+    longer = as_long(recipe, len(opened.sides.train), size)
+    version = provenance("")["calowatch"]
+    told = [recipe.model_dump(mode="json"), list(sources), size, task.draws, version, longer.fit.epochs]
     mark = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
     path = folder / f"{name}-{size}.json"
     try:
@@ -242,7 +244,7 @@ def _point(
     if held.get("mark") == mark:
         return held
     sides = nested_sides(opened.data.labels, opened.sides, size, recipe.seed)
-    row = {"recipe": name, "images": size, **_judged(task, recipe, opened.data, sides, learn), "mark": mark}
+    row = {"recipe": name, "images": size, **_judged(task, longer, opened.data, sides, learn), "mark": mark}
     write_json(path, row)
     return row
 
@@ -250,8 +252,7 @@ def _point(
 def _judged(
     task: CurveTask, recipe: ImageTraining, data: ImageData, sides: ImageSides, learn: Learn
 ) -> dict[str, Any]:
-    longer = as_long(recipe, data, len(sides.train))
-    learned = learn(longer, data, sides)
+    learned = learn(recipe, data, sides)
     p = classify_data(learned.bundle, data, sides.test, "float32").astype(np.float64)
     blocks = independent_blocks(data, recipe.data.split)[sides.test]
     found = classification_figures(Judged(data.labels[sides.test], p, blocks), draws=task.draws)

@@ -286,7 +286,8 @@ def _mark(task: BatteryTask, opened: _Opened, cell: Cell) -> str:
 def _trained(task: BatteryTask, opened: _Opened, cell: Cell, learn: Learn) -> dict[str, Any]:
     recipe = cell_recipe(task.recipes[cell.model], cell, opened.block, task.seed)
     spoilt, sides = deal_cell(opened.data, cell, recipe.data.split, task.seed)
-    learned = learn(as_long(recipe, opened.data, len(sides.train)), spoilt, sides)
+    whole = recipe.data.split.train * len(opened.data)
+    learned = learn(as_long(recipe, whole, len(sides.train)), spoilt, sides)
     p = classify_data(learned.bundle, opened.data, sides.test, "float32").astype(np.float64)
     found = _judge(opened, sides, p)
     network = learned.bundle.network
@@ -300,9 +301,16 @@ def _trained(task: BatteryTask, opened: _Opened, cell: Cell, learn: Learn) -> di
     }
 
 
-def as_long(recipe: ImageTraining, data: ImageData, n_train: int) -> ImageTraining:
-    """Return the recipe with more epochs for a smaller training side: too few steps are not too few images."""
-    whole = recipe.data.split.train * len(data)
+def as_long(recipe: ImageTraining, whole: float, n_train: int) -> ImageTraining:
+    """Return the recipe with more epochs for a smaller training side: too few steps are not too few images.
+
+    Parameters
+    ----------
+    recipe
+        As it is for the whole training side.
+    whole, n_train
+        Images on that side, and on the one to learn from.
+    """
     times = min(max(round(whole / n_train), 1), MOST_TIMES)
     fit = recipe.fit.model_copy(update={"epochs": recipe.fit.epochs * times})
     return recipe.model_copy(update={"fit": fit})

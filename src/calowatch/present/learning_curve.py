@@ -19,9 +19,9 @@ __all__ = ["LearningCurve", "learning_markdown", "learning_page"]
 _WORDS = (
     "Each training side holds all smaller ones; the test side is the same for all and chose nothing. The validation "
     "side is never larger than the training side. Networks see a small side more often, up to 16 times the epochs of "
-    "the recipe, so that too few steps are not taken for too few images. Intervals of 95 % are of the test side alone: "
-    "another training would scatter beside."
+    "the recipe, so that too few steps are not taken for too few images."
 )
+_INTERVALS = " Intervals of 95 % are of the test side alone: another training would scatter beside."
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +45,17 @@ class LearningCurve:
     provenance: Mapping[str, Any]
 
 
+def _drawn(curve: LearningCurve) -> bool:
+    """Return whether there are intervals."""
+    return bool(curve.table["roc_auc_low"].notna().any())
+
+
+def _words(curve: LearningCurve) -> str:
+    return _WORDS + _INTERVALS * _drawn(curve)
+
+
 def _panel(curve: LearningCurve) -> Panel:
-    names = list(dict.fromkeys(curve.table["recipe"]))
+    names, bars = list(dict.fromkeys(curve.table["recipe"])), _drawn(curve)
     series = []
     for number, (name, colour) in enumerate(zip(names, series_colours(len(names)), strict=True)):
         part = curve.table[curve.table["recipe"] == name].sort_values("images")
@@ -66,13 +75,13 @@ def _panel(curve: LearningCurve) -> Panel:
                 "both",
                 dash,
                 MARKERS[number % 5],
-                np.where(np.isnan(low), value, low),
-                np.where(np.isnan(high), value, high),
+                np.where(np.isnan(low), value, low) if bars else None,
+                np.where(np.isnan(high), value, high) if bars else None,
             )
         )
     test = int(curve.table["test"].iloc[0])
     title = f"{' against '.join(curve.classes)}: {test:,} test images"
-    return Panel(title, "training images (log)", "ROC-AUC, 95 %", series, x_log=True)
+    return Panel(title, "training images (log)", f"ROC-AUC{', 95 %' * bars}", series, x_log=True)
 
 
 def _cell(row: Mapping[Any, Any], name: str) -> str:
@@ -100,7 +109,7 @@ def _table(curve: LearningCurve) -> Table:
 def learning_page(curve: LearningCurve) -> Page:
     """Return the page: figure and table."""
     section = Section(
-        "ROC-AUC by training images", _WORDS, [_table(curve)], {"learning_curve": _panel(curve)}
+        "ROC-AUC by training images", _words(curve), [_table(curve)], {"learning_curve": _panel(curve)}
     )
     subtitle = " against ".join(curve.classes)
     return Page("Learning curve", subtitle, (), [section], curve.provenance)
@@ -120,4 +129,4 @@ def learning_markdown(curve: LearningCurve, picture: str, told: Mapping[str, Any
     """
     lines = markdown_table(_table(curve))
     made = f"Made by `{told['command']}`; seed {told['seed']}, commit {told['commit'] or 'unknown'}."
-    return "\n".join([_WORDS, "", *lines, "", f"![ROC-AUC by training images]({picture})", "", made])
+    return "\n".join([_words(curve), "", *lines, "", f"![ROC-AUC by training images]({picture})", "", made])

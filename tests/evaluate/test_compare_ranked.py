@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,12 +18,14 @@ from calowatch.evaluate.classify import EvaluateRequest, evaluate_run
 from calowatch.evaluate.compare import compare
 from calowatch.evaluate.compare_published import PUBLISHED
 from calowatch.evaluate.compare_ranked import RankRequest, rank_bundles
-from calowatch.evaluate.learning_curve import nested_sides
-from calowatch.present.compare_ranked import ranking_markdown
+from calowatch.evaluate.learning_curve import CurveTask, evaluate_learning, nested_sides
+from calowatch.evaluate.shortcuts import Learned
+from calowatch.present.compare_ranked import ranking_markdown, ranking_panel, ranking_sections
 from calowatch.simulate.egamma_files import EgammaRequest, simulate_egamma
 from calowatch.train.images import train_images
 from calowatch.train.request import TrainRequest
 
+TOLD = {"command": "calowatch compare", "commit": None, "seed": 0}
 SPLIT = {"by": "stratified", "train": 0.5, "validation": 0.2, "test": 0.3}
 
 
@@ -86,8 +89,70 @@ def test_the_mean_is_of_the_two_that_the_validation_side_finds_best(ranked, crop
     assert mean.figures["roc_auc"].value == pytest.approx(both, abs=1e-9)
 
 
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory):
+    """Another generation of electrons and photons."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    simulate_egamma(EgammaRequest(300, folder / "data", 77))
+    return folder / "data"
+
+
+def test_the_mean_by_other_files_is_still_chosen_by_the_validation_side(ranked, crops, elsewhere, tmp_path):
+    bundles = [load_classifier(crops / name) for name in ("ring", "few", "trees")]
+    found = rank_bundles(bundles, ["ring", "few", "trees"], RankRequest((elsewhere,), draws=0))
+    assert found.words == "images of other files"
+    assert found.mean_of == ranked.mean_of
+    assert not any("No mean" in note for note in found.notes)
+    for name in ("ring", "few", "trees"):
+        shutil.copytree(crops / name, tmp_path / name)
+    bundles = [load_classifier(tmp_path / name) for name in ("ring", "few", "trees")]
+    alone = rank_bundles(bundles, ["ring", "few", "trees"], RankRequest((elsewhere,), draws=0))
+    assert (alone.mean_of, len(alone.rows)) == ((), 3)
+    assert any(
+        "No mean of the two best: no validation images of the training" in note for note in alone.notes
+    )
+    assert "validation side" not in ranking_markdown(alone, "a.png", TOLD)
+
+
+def test_nobody_is_chosen_by_the_images_that_judge_the_mean(crops):
+    bundles = [load_classifier(crops / name) for name in ("ring", "few", "trees")]
+    found = rank_bundles(bundles, ["ring", "few", "trees"], RankRequest(side="validation", draws=0))
+    assert (found.mean_of, len(found.rows)) == ((), 3)
+    assert any("are those judged by" in note for note in found.notes)
+
+
+def test_a_copy_of_the_training_files_is_judged_by_what_nobody_has_chosen_by(ranked, crops, tmp_path):
+    shutil.copytree(crops / "data", tmp_path / "copy")
+    for path in (tmp_path / "copy").glob("*.hdf5"):
+        with h5py.File(path, "r+") as file:
+            file.attrs["copied"] = 1
+    bundles = [load_classifier(crops / name) for name in ("ring", "few", "trees")]
+    found = rank_bundles(bundles, ["ring", "few", "trees"], RankRequest((tmp_path / "copy",), draws=0))
+    assert (found.n, found.mean_of) == (ranked.n, ranked.mean_of)
+
+
+def test_without_draws_nothing_is_said_of_intervals(crops):
+    bundles = [load_classifier(crops / name) for name in ("ring", "few", "trees")]
+    found = rank_bundles(bundles, ["ring", "few", "trees"], RankRequest(draws=0))
+    text = ranking_markdown(found, "a.png", TOLD)
+    assert "Not told apart" not in text
+    assert "nterval" not in text
+    panel = ranking_panel(found)
+    assert panel.y == "ROC-AUC"
+    assert all(each.low is None for each in panel.series)
+    (section,) = (each for each in ranking_sections(found) if each.heading == "Differences")
+    assert "interval" not in section.note
+
+
+def test_the_figure_says_what_the_mean_is_of(ranked):
+    panel = ranking_panel(ranked)
+    assert any(all(name in each.label for name in ranked.mean_of) for each in panel.series)
+    assert "mean of two" in panel.ticks
+    assert panel.y == "ROC-AUC, 95 %"
+
+
 def test_published_figures_are_marked_as_of_other_data(ranked):
-    text = ranking_markdown(ranked, "a.png", {"command": "calowatch compare", "commit": None, "seed": 0})
+    text = ranking_markdown(ranked, "a.png", TOLD)
     ours, theirs = text.split("OTHER DATA")
     assert "0.8158" in theirs
     assert "0.8158" not in ours
@@ -149,6 +214,52 @@ def test_parts_of_a_page_are_replaced_alone(tmp_path):
         keep_part(page, "one", "again", {})
 
 
+def spoilt_pages(folder, name):
+    """Return pages that a part cannot be put into, and what is said of them."""
+    begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
+    contents = {
+        "half.md": (begin, "found 1 and 0"),
+        "turned.md": (f"{end}\n{begin}", "the second before the first"),
+        "twice.md": (f"{begin}\n{end}\n" * 2, "found 2 and 2"),
+        "latin.md": ("caf\u00e9".encode("latin-1"), "byte 3 is none"),
+    }
+    for file, (content, _) in contents.items():
+        (folder / file).write_bytes(content if isinstance(content, bytes) else content.encode())
+    (folder / "folder.md").mkdir()
+    found = {folder / file: words for file, (_, words) in contents.items()}
+    return found | {
+        folder / "folder.md": "found a folder",
+        folder / "half.md" / "page.md": "half.md, which is a file",
+    }
+
+
+def test_a_page_is_checked_before_any_work(crops, tmp_path, capsys, monkeypatch):
+    def work(*_, **__):
+        raise AssertionError("there was work")
+
+    monkeypatch.setattr("calowatch.evaluate.compare.compare", work)
+    monkeypatch.setattr("calowatch.evaluate.learning_curve.evaluate_learning", work)
+    bundles = [str(crops / name) for name in ("trees", "few")]
+    curve = ["evaluate", "learning-curve", "egamma-trees", "--data", str(crops / "data")]
+    for part, words in (("ranking", ["compare", *bundles]), ("learning-curve", curve)):
+        (tmp_path / part).mkdir()
+        for page, said in spoilt_pages(tmp_path / part, f"{part} egamma").items():
+            assert cli.main([*words, "--out", str(tmp_path / "out"), "--markdown", str(page)]) == 2
+            assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_negative_seed_is_refused(crops, tmp_path, capsys):
+    out = ["--out", str(tmp_path / "out"), "--seed", "-1"]
+    for words in (
+        ["compare", str(crops / "trees"), str(crops / "few")],
+        ["evaluate", "run", str(crops / "trees")],
+        ["evaluate", "learning-curve", "egamma-trees", "--data", str(crops / "data")],
+    ):
+        assert cli.main([*words, *out]) == 2
+        assert "--seed" in capsys.readouterr().err
+
+
 # -- learning curve -----------------------------------------------------------------------------------------------
 
 
@@ -162,6 +273,34 @@ def test_sides_are_nested_and_classes_keep_their_shares():
     assert (len(small.train), len(small.validation), len(middle.validation)) == (40, 40, 100)
     assert labels[small.train].mean() == pytest.approx(0.25, abs=0.03)
     assert (middle.test == whole.test).all()
+
+
+def test_the_whole_side_is_learned_for_as_long_as_the_recipe_says(crops, tmp_path, monkeypatch):
+    rows = np.arange(600)
+    # Whole chunks may leave less than the share asked for.
+    sides = ImageSides(rows[:150], rows[150:200], rows[200:])
+    monkeypatch.setattr("calowatch.evaluate.learning_curve.deal_images", lambda *_: sides)
+    epochs = {}
+
+    def learn(recipe, data, sides):
+        epochs[len(sides.train)] = recipe.fit.epochs
+        return Learned(load_classifier(crops / "trees"), 0.0)
+
+    recipe = ImageTraining.model_validate(
+        {
+            "task": "images",
+            "summary": "a test",
+            "data": {"kind": "egamma", "split": SPLIT},
+            "network": {"name": "trees"},
+            "fit": {"epochs": 7},
+        }
+    )
+    task = CurveTask({"mine": recipe}, (crops / "data",), (50, 9000), draws=0)
+    found = evaluate_learning(task, tmp_path / "out", learn)
+    assert epochs == {50: 21, 150: 7}
+    page = found.files[0].read_text()
+    assert "ROC-AUC, 95" not in page
+    assert "Intervals of 95" not in page
 
 
 def test_a_learning_curve_goes_on_where_it_was(crops, tmp_path, capsys, monkeypatch):

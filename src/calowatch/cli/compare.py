@@ -30,8 +30,15 @@ def compare(
     rank: Annotated[
         bool, typer.Option("--rank/--no-rank", help="Rank on the same images; or only what the bundles tell.")
     ] = True,
-    draws: Annotated[int, typer.Option("--draws", min=0, help="Of the bootstrap; 0: no intervals.")] = 200,
-    seed: Annotated[int, typer.Option("--seed", help="Of the bootstrap.")] = 0,
+    draws: Annotated[
+        int,
+        typer.Option(
+            "--draws",
+            min=0,
+            help="Of the bootstrap of differences; figures take 200 at most. 0: no intervals.",
+        ),
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the bootstrap.")] = 0,
     markdown: Annotated[
         Path | None,
         typer.Option(
@@ -48,8 +55,8 @@ def compare(
     """Rank trained classifiers on the same images, and put their losses and figures beside each other.
 
     Images that one of them has learned from are left out for all. Differences of ROC-AUC are paired, with intervals; of
-    three or more, the mean of the two that the validation side finds best is ranked too. Published figures of other
-    data stand beside, marked. Writes comparison.html, comparison.json and PNG figures.
+    three or more, the mean of the two that the training's validation side finds best is ranked too. Published figures
+    of other data stand beside, marked. Writes comparison.html, comparison.json and PNG figures.
 
     Examples
     --------
@@ -58,6 +65,8 @@ def compare(
     calowatch compare models/vit models/moe --out compared --no-rank --json
     calowatch compare models/trees models/convnet --out compared --data egamma --markdown images.md
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
+    from calowatch.bundle.manifest import read_manifest
+    from calowatch.cli.kept_page import check_part
     from calowatch.cli.terminal import print_json, terminal_progress
     from calowatch.core.errors import InputError
     from calowatch.evaluate.compare import compare as put_together
@@ -65,6 +74,8 @@ def compare(
 
     if markdown and not rank:
         raise InputError("--markdown", "a ranking to write", "--no-rank", "leave one of the two out")
+    if markdown:
+        check_part(markdown, _part(str(read_manifest(bundles[0]).get("images"))))
     must = bool(data or side or markdown)
     request = RankRequest(tuple(data or ()), side, draws, seed, must, terminal_progress())
     found = put_together(bundles, out, request if rank else None)
@@ -79,6 +90,10 @@ def compare(
     typer.echo(f"Report: {found.files[0]}")
 
 
+def _part(kind: str) -> str:
+    return f"ranking {kind}"
+
+
 def _keep(found: "Comparison", page: Path, seed: int) -> None:
     from calowatch.cli.kept_page import keep_part, typed_command
     from calowatch.core.provenance import commit
@@ -88,7 +103,7 @@ def _keep(found: "Comparison", page: Path, seed: int) -> None:
     told = {"command": typed_command(), "commit": commit(), "seed": seed}
     kind, picture = found.ranked.kind, next(path for path in found.files if path.name == "ranking.png")
     name = f"{page.stem}-{kind}.png"
-    keep_part(page, f"ranking {kind}", ranking_markdown(found.ranked, name, told), {name: picture})
+    keep_part(page, _part(kind), ranking_markdown(found.ranked, name, told), {name: picture})
 
 
 def _tell(found: "Comparison") -> None:

@@ -34,7 +34,7 @@ def learning_curve(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or one GPU as cuda:1.")] = "auto",
     draws: Annotated[int, typer.Option("--draws", min=0, help="Of the bootstrap; 0: no intervals.")] = 200,
     seed: Annotated[
-        int | None, typer.Option("--seed", help="Of dealing and training, in place of the recipes'.")
+        int | None, typer.Option("--seed", min=0, help="Of dealing and training, in place of the recipes'.")
     ] = None,
     markdown: Annotated[
         Path | None,
@@ -52,7 +52,8 @@ def learning_curve(
     """Train with ever more images and judge each time by the same test side: ROC-AUC by training images.
 
     Smaller training sides lie within larger ones. Finished points are kept in DIR/points: an interrupted call goes on
-    where it was, and a call with more recipes or sizes trains only those. Trees take seconds: put them beside networks.
+    where it was, and a call with more recipes or sizes trains only those. Page, table and figure hold what the call
+    names: name earlier recipes and sizes again to keep them. Trees take seconds: put them beside networks.
 
     Examples
     --------
@@ -60,7 +61,7 @@ def learning_curve(
     calowatch evaluate learning-curve egamma-trees egamma-convnet --data egamma --out curve
     calowatch evaluate learning-curve jets-trees --data jets.parquet --sizes 1000,3000,10000 --out curve --json
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart
-    from calowatch.cli.kept_page import keep_part, typed_command
+    from calowatch.cli.kept_page import check_part, keep_part, typed_command
     from calowatch.cli.terminal import print_json, terminal_progress
     from calowatch.core.provenance import commit
     from calowatch.evaluate.learning_curve import CurveTask, evaluate_learning
@@ -68,6 +69,9 @@ def learning_curve(
 
     named = recipes_of(",".join(recipes), epochs)
     task = CurveTask(named, tuple(data), whole_numbers("--sizes", sizes), seed, draws, typed_command())
+    part = f"learning-curve {next(iter(named.values())).data.kind}"
+    if markdown:
+        check_part(markdown, part)
     found = evaluate_learning(task, out, learner(device), terminal_progress())
     if markdown:
         kind, used = found.curve.kind, found.curve.provenance["seed"]
@@ -75,7 +79,7 @@ def learning_curve(
         name = f"{markdown.stem}-{kind}-curve.png"
         picture = next(path for path in found.files if path.suffix == ".png")
         text = learning_markdown(found.curve, name, told)
-        keep_part(markdown, f"learning-curve {kind}", text, {name: picture})
+        keep_part(markdown, part, text, {name: picture})
     if json:
         print_json(found.document)
         return

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from calowatch.core.errors import InputError
-from calowatch.core.files import atomic_file
+from calowatch.core.files import atomic_file, check_place
 from calowatch.core.provenance import commit
 
-__all__ = ["keep_page", "keep_part", "typed_command"]
+__all__ = ["check_part", "keep_page", "keep_part", "typed_command"]
 
 
 def typed_command() -> str:
@@ -46,6 +46,48 @@ def keep_page(
         shutil.copyfile(picture, scratch)
 
 
+def check_part(page: Path, name: str) -> None:
+    """Raise before long work if a part could not be put into a page, which need not exist yet.
+
+    Parameters
+    ----------
+    page, name
+        As `keep_part` takes them.
+
+    Raises
+    ------
+    InputError
+        When the page is a folder, lies where nothing can be written, is no UTF-8 text, or holds the marks of the part
+        otherwise than once and in order.
+    """
+    _page_text(page, name)
+
+
+def _page_text(page: Path, name: str) -> str:
+    """Return the text of a page in which a part has its place, at most once."""
+    if page.is_dir():
+        raise InputError(page, "a Markdown page", "a folder", "name a file in it")
+    place = next((each for each in page.absolute().parents if each.exists()), page)
+    if not place.is_dir():
+        raise InputError(page, "a page in a folder", f"{place.name}, which is a file", "choose another page")
+    check_place(page.parent)
+    try:
+        text = page.read_text(encoding="utf-8") if page.is_file() else "# Results\n"
+    except UnicodeDecodeError as error:
+        raise InputError(page, "text in UTF-8", f"byte {error.start} is none", "save it as UTF-8") from error
+    begin, end = _marks(name)
+    held = (text.count(begin), text.count(end))
+    if held not in ((0, 0), (1, 1)) or text.find(end) < text.find(begin):
+        found = "the second before the first" if held == (1, 1) else f"{held[0]} and {held[1]}"
+        fix = "leave both once, in order" if max(held) > 1 or min(held) else "add the other mark"
+        raise InputError(page, f"one {begin} with one {end} after it, or neither", found, fix)
+    return text
+
+
+def _marks(name: str) -> tuple[str, str]:
+    return f"<!-- {name} -->", f"<!-- end {name} -->"
+
+
 def keep_part(page: Path, name: str, text: str, pictures: Mapping[str, Path]) -> None:
     """Write a part of a Markdown page between two marks, and pictures beside the page; the rest of it stays.
 
@@ -63,14 +105,10 @@ def keep_part(page: Path, name: str, text: str, pictures: Mapping[str, Path]) ->
     Raises
     ------
     InputError
-        When the page holds only one of the two marks.
+        As `check_part`.
     """
-    begin, end = f"<!-- {name} -->", f"<!-- end {name} -->"
-    old = page.read_text(encoding="utf-8") if page.is_file() else "# Results\n"
-    if (begin in old) != (end in old) or old.find(end) < old.find(begin):
-        raise InputError(
-            page, f"both {begin} and {end}, in this order, or none", "not so", "add the other mark"
-        )
+    begin, end = _marks(name)
+    old = _page_text(page, name)
     if begin not in old:
         old = f"{old.rstrip()}\n\n{begin}\n{end}\n"
     before, rest = old.split(begin, 1)

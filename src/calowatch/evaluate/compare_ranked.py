@@ -21,6 +21,9 @@ __all__ = ["RankRequest", "rank_bundles"]
 
 Floats = npt.NDArray[np.float64]
 
+_FIGURE_DRAWS = 200
+_NO_MEAN = "No mean of the two best:"
+
 
 @dataclass(frozen=True)
 class RankRequest:
@@ -33,7 +36,7 @@ class RankRequest:
     side
         Of the training's split, see `calowatch.evaluate.chosen.choose_together`.
     draws, seed
-        Of the bootstrap.
+        Of the bootstrap of differences, whose ends near 0 decide; figures of one classifier take 200 draws at most.
     must
         Where it cannot be done that is an error; else a note.
     progress
@@ -42,7 +45,7 @@ class RankRequest:
 
     data: tuple[Path, ...] = ()
     side: str | None = None
-    draws: int = 200
+    draws: int = 1000
     seed: int = 0
     must: bool = False
     progress: Progress = SILENT
@@ -63,8 +66,9 @@ class _Seen:
 def rank_bundles(bundles: Sequence[ClassifierBundle], names: Sequence[str], request: RankRequest) -> Ranked:
     """Judge classifiers by the images that none of them has learned from, and put them in order of ROC-AUC.
 
-    The two that rank highest on the validation side are also judged together, by the mean of their probabilities: the
-    choice has not seen the images that it is judged by.
+    Of three or more, the two that rank highest on the validation side of the training are also judged together, by the
+    mean of their probabilities. That side is one of the training's own files, also where others are judged by: the
+    choice has not seen the images that it is judged by. Where there are no such images a note says so.
 
     Parameters
     ----------
@@ -84,7 +88,7 @@ def rank_bundles(bundles: Sequence[ClassifierBundle], names: Sequence[str], requ
             wanted, found = (" and ".join(each.classes) for each in (first, bundle))
             raise InputError(name, f"a classifier of {wanted}, in this order", found, "compare them apart")
     sides, alone = _sides(bundles, request)
-    shown = [_see(bundles, each, request) for each in sides]
+    shown = [_see(bundles, each, request) for each in (sides[:1] if alone else sides)]
     judged, notes = shown[0], list(sides[0][0].notes)
     if any(not (judged.chosen.data.labels[judged.chosen.rows] == c).any() for c in range(len(first.classes))):
         raise InputError(
@@ -101,23 +105,37 @@ def rank_bundles(bundles: Sequence[ClassifierBundle], names: Sequence[str], requ
         mean_of, row, mean = _mean_of_two(rows, shown[-1], judged)
         rows.append(row)
         all_judged.append(mean)
-        if judged.chosen.side == "validation":
-            notes.append("The two of the mean were chosen by the very images that it is judged by.")
     return _ordered(rows, all_judged, judged.chosen, (mean_of, tuple(notes)), request)
 
 
 def _sides(bundles: Sequence[ClassifierBundle], request: RankRequest) -> tuple[list[list[ChosenImages]], str]:
-    """Return the images to judge by and, where more than two are compared, those to choose the two best by."""
-    if len(bundles) < 3 or request.side == "validation":
+    """Return the images to judge by and, of three or more, those to choose the two best by; or why none is chosen."""
+    if len(bundles) < 3:
         return choose_sides(bundles, request.data, [request.side], request.progress), ""
     try:
-        return choose_sides(bundles, request.data, [request.side, "validation"], request.progress), ""
+        both = choose_sides(bundles, request.data, [request.side, "validation"], request.progress)
     except InputError:
-        chosen = choose_sides(bundles, request.data, [request.side], request.progress)
-        return (
-            chosen,
-            "No mean of the two best: no validation images that all of them have in common to choose by.",
-        )
+        both = choose_sides(bundles, request.data, [request.side], request.progress)
+        return both, f"{_NO_MEAN} no validation images that all of them have in common to choose by."
+    judged, choosing = both
+    if not len(np.intersect1d(judged[0].rows, choosing[0].rows)):
+        return both, _lacking(choosing)
+    if any(each.side for each in judged):
+        return [judged], f"{_NO_MEAN} the validation images, which choose them, are those judged by."
+    try:
+        # Nobody has learned from these files, so they have no validation side: the training's own files have one.
+        (choosing,) = choose_sides(bundles, (), ["validation"], request.progress)
+    except InputError as error:
+        return [judged], f"{_NO_MEAN} no validation images of the training to choose by ({error})."
+    return [judged, choosing], _lacking(choosing)
+
+
+def _lacking(choosing: Sequence[ChosenImages]) -> str:
+    """Return why nobody can be chosen by these images; empty where they hold every class."""
+    data, rows = choosing[0].data, choosing[0].rows
+    if len(np.unique(data.labels[rows])) == len(data.classes):
+        return ""
+    return f"{_NO_MEAN} the validation images that all of them have in common are not of all classes."
 
 
 def _see(bundles: Sequence[ClassifierBundle], seen: Sequence[ChosenImages], request: RankRequest) -> _Seen:
@@ -158,7 +176,9 @@ def _ordered(
     ranked = [
         replace(
             rows[at],
-            figures=classification_figures(judged[at], draws=request.draws, seed=request.seed),
+            figures=classification_figures(
+                judged[at], draws=min(request.draws, _FIGURE_DRAWS), seed=request.seed
+            ),
             behind=paired.difference(at, order[0]) if at != order[0] else None,
         )
         for at in track

@@ -58,7 +58,7 @@ class Ranked:
     n, words
         How many images, and what they are.
     mean_of
-        The two whose mean is one of the rows, chosen by the validation side; empty without.
+        The two whose mean is one of the rows, chosen by the validation side of the training; empty without.
     published
         Figures of others: model, roc_auc, side, source, remark.
     generated
@@ -77,6 +77,11 @@ class Ranked:
     published: Sequence[Mapping[str, str]]
     generated: bool
     notes: tuple[str, ...] = ()
+
+    @property
+    def drawn(self) -> bool:
+        """Whether differences have intervals."""
+        return any(row.behind is not None and row.behind.low is not None for row in self.rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON takes it; ``published`` is marked as of other data."""
@@ -116,10 +121,12 @@ def _signed(figure: Figure, digits: int = 4) -> str:
 
 def _words(ranked: Ranked) -> str:
     """Return what the table is of, what its columns say, and how surely the first is the first."""
-    said = (
-        f"{ranked.n:,} images, the same for all: {ranked.words}. Intervals of 95 % by bootstrap over blocks, drawn "
-        "once for all, so that a difference is surer than two intervals side by side look."
-    )
+    said = f"{ranked.n:,} images, the same for all: {ranked.words}."
+    if ranked.drawn:
+        said += (
+            " Intervals of 95 % by bootstrap over blocks, drawn once for all, so that a difference is surer than two "
+            "intervals side by side look."
+        )
     if len(ranked.classes) == 2:
         said += (
             f" Rejection: one over the share of {ranked.classes[0]} images that pass where 50, 70 or 90 % of the "
@@ -128,12 +135,16 @@ def _words(ranked: Ranked) -> str:
     if ranked.mean_of:
         said += (
             f" The mean is that of the probabilities of {' and '.join(ranked.mean_of)}, which rank highest on the "
-            "validation side."
+            "validation side of the training: other images than these."
         )
-    level = [row.name for row in ranked.rows[1:] if row.behind and (row.behind.high or 0.0) >= 0.0]
+    level = [row.name for row in ranked.rows[1:] if row.behind and _reaches_zero(row.behind)]
     if level:
         said += f" Not told apart from the first: {', '.join(level)}."
     return said
+
+
+def _reaches_zero(behind: Figure) -> bool:
+    return behind.high is not None and behind.high >= 0.0
 
 
 def _other_words(ranked: Ranked) -> str:
@@ -186,10 +197,11 @@ def _ends(figure: Figure) -> tuple[float, float, float]:
 def ranking_panel(ranked: Ranked) -> Panel:
     """Return ROC-AUC of each, the best first, with intervals; published figures are left out of it."""
     rows = ranked.rows
+    bars = any(row.figures["roc_auc"].low is not None for row in rows)
     series = []
     for mean, label, colour, mark in (
         (False, "one model", "#0072b2", "o"),
-        (True, "mean of the two best", "#009e73", "D"),
+        (True, "mean of " + " and\n".join(ranked.mean_of), "#009e73", "D"),
     ):
         places = [at for at, row in enumerate(rows) if row.mean is mean]
         ends = np.array([_ends(rows[at].figures["roc_auc"]) for at in places]).reshape(-1, 3)
@@ -203,15 +215,15 @@ def ranking_panel(ranked: Ranked) -> Panel:
                     "points",
                     "-",
                     mark,
-                    ends[:, 1],
-                    ends[:, 2],
+                    ends[:, 1] if bars else None,
+                    ends[:, 2] if bars else None,
                 )
             )
-    ticks = ["mean" if row.mean else row.name for row in rows]
+    ticks = ["mean of two" if row.mean else row.name for row in rows]
     return Panel(
         f"{' against '.join(ranked.classes)}: ranking on {ranked.n:,} images",
         "",
-        "ROC-AUC, 95 %",
+        "ROC-AUC, 95 %" if bars else "ROC-AUC",
         series,
         x_ends=(-0.5, len(ticks) - 0.5),
         ticks=ticks,
@@ -226,9 +238,8 @@ def ranking_sections(ranked: Ranked) -> list[Section]:
         Section("Ranking on the same images", _words(ranked), [ranking], {"ranking": ranking_panel(ranked)})
     ]
     if len(ranked.rows) > 2:
-        note = (
-            "ROC-AUC of the row less that of the column, paired: an interval without 0 tells the two apart."
-        )
+        note = "ROC-AUC of the row less that of the column, paired"
+        note += ": an interval without 0 tells the two apart." if ranked.drawn else "."
         sections.append(Section("Differences", note, [pairs]))
     if ranked.published:
         sections.append(Section(_OTHER, _other_words(ranked), [other]))

@@ -64,7 +64,7 @@ def egamma(
     --------
     \b
     calowatch simulate egamma --out egamma --n 500000 --workers 8
-    calowatch simulate egamma --out small --n 4000 --seed 7 --json
+    calowatch simulate egamma --out small --n 12000 --seed 7 --json
     calowatch simulate egamma --out equal --n 20000 --material 0 --field 0 --no-empty
     calowatch simulate egamma --out egamma --cluster tcp://127.0.0.1:8786
     """  # noqa: D301 - the \b is Typer's, and keeps the lines apart

@@ -163,6 +163,14 @@ def test_a_folder_stands_for_its_files(tmp_path):
         read_egamma([tmp_path / "a.h5", tmp_path / "more" / "a.h5"])
 
 
+def test_a_path_through_a_link_leads_where_the_system_says(tmp_path):
+    (tmp_path / "far" / "nets").mkdir(parents=True)
+    published(tmp_path / "far" / "e.hdf5", images(3))
+    (tmp_path / "nets").symlink_to(tmp_path / "far" / "nets")
+    through = tmp_path / "nets" / ".." / "e.hdf5"
+    assert find_egamma(through) == [through]
+
+
 def test_images_without_zeros_stay_on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(egamma, "_MOST_HITS", 10)
     x = images(40)

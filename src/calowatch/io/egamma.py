@@ -179,7 +179,8 @@ def looks_like_egamma(path: Path | str) -> bool:
     """Return whether a file is HDF5 with images ``X`` or labels ``y``: `read_egamma` tells what is wrong with them."""
     path = Path(path)
     try:
-        if not path.is_file() or not h5py.is_hdf5(path):
+        # Resolved: is_hdf5 takes "link/.." for the folder that holds the link.
+        if not path.is_file() or not h5py.is_hdf5(path.resolve()):
             return False
         with h5py.File(path, "r") as file:
             return "X" in file or "y" in file

@@ -95,7 +95,8 @@ def rank_bundles(bundles: Sequence[ClassifierBundle], names: Sequence[str], requ
             "images", f"of each class ({', '.join(first.classes)})", "a class without", "give more files"
         )
     rows = [
-        RankedRow(name, bundle.manifest["n_parameters"]) for name, bundle in zip(names, bundles, strict=True)
+        RankedRow(name, bundle.manifest["n_parameters"], training=bundle.manifest["training"])
+        for name, bundle in zip(names, bundles, strict=True)
     ]
     mean_of: tuple[str, ...] = ()
     all_judged = list(judged.judged)

@@ -34,6 +34,8 @@ class RankedRow:
         ROC-AUC less that of the first, paired; None for the first.
     mean
         It is the mean of two others.
+    training
+        As its bundle tells: ``epochs``, ``seconds``, ``device``; without epochs where it does not learn by epochs.
     """
 
     name: str
@@ -41,6 +43,7 @@ class RankedRow:
     figures: Mapping[str, Figure] = field(default_factory=dict)
     behind: Figure | None = None
     mean: bool = False
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +99,7 @@ class Ranked:
                     "rank": rank,
                     "name": row.name,
                     "n_parameters": row.n_parameters,
+                    "training": dict(row.training),
                     "figures": as_json(row.figures),
                     "behind_the_first": None if row.behind is None else row.behind.to_json(),
                 }
@@ -124,8 +128,8 @@ def _words(ranked: Ranked) -> str:
     said = f"{ranked.n:,} images, the same for all: {ranked.words}."
     if ranked.drawn:
         said += (
-            " Intervals of 95 % by bootstrap over blocks, drawn once for all, so that a difference is surer than two "
-            "intervals side by side look."
+            f" Intervals of 95 % by bootstrap over {'blocks' if ranked.kind == 'runs' else 'images'}, drawn once for "
+            "all, so that a difference is surer than two intervals side by side look."
         )
     if len(ranked.classes) == 2:
         said += (
@@ -158,11 +162,12 @@ def _other_words(ranked: Ranked) -> str:
 
 def _tables(ranked: Ranked) -> tuple[Table, Table, Table]:
     ranking = Table(
-        ("model", "learned numbers", "ROC-AUC", "less the first's, paired", *_NAMES),
+        ("model", "learned numbers", "epochs", "ROC-AUC", "less the first's, paired", *_NAMES),
         [
             (
                 f"{rank}. {row.name}",
                 f"{row.n_parameters:,}",
+                str(row.training.get("epochs", "-")),
                 figure_text("roc_auc", row.figures["roc_auc"]),
                 "-" if row.behind is None else _signed(row.behind),
                 *(figure_text(name, row.figures[name]) if name in row.figures else "-" for name in _COLUMNS),

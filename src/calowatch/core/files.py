@@ -48,10 +48,11 @@ def _naming(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in _FULL or (
-            type(error) is OSError and error.errno is None
-        )  # numpy gives no number
-        if full and error.filename is None:
+        if (
+            error.errno is None and type(error) is OSError
+        ):  # numpy tells no number, and then no name would be shown
+            raise OSError(errno.EIO, str(error), str(path)) from error
+        if error.errno in _FULL and error.filename is None:
             error.filename = str(path)
         raise
 
